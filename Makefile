@@ -1,0 +1,74 @@
+# Every target does the set-up it needs: see `make help` and scripts/setup_venv.py.
+
+PYTHON ?= python3
+CONFIG ?= configs/quickstart.yaml
+ARGS ?=
+# cpu or gpu overrides what nvidia-smi says.
+DEVICE ?= auto
+UV := uv==0.13.9
+PY := .venv/bin/python
+
+# PyTorch's own index of CPU wheels, asked only where pip finds torch's CPU build nowhere else.
+export TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+
+# Nothing here reports its use to anybody.
+export RAY_USAGE_STATS_ENABLED := 0
+export VLLM_NO_USAGE_STATS := 1
+export DO_NOT_TRACK := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup synth test test-slow test-all check format-check lint types format bench lock clean distclean
+
+help: ## This list
+	@echo "make [target] [CONFIG=configs/quickstart.yaml] [ARGS=...] [DEVICE=auto|cpu|gpu] [PYTHON=python3]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make or refresh .venv (the other targets do this themselves)
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "set-up: no $(PYTHON) on the PATH; install Python 3.11 or newer, or run make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -B scripts/setup_venv.py --device $(DEVICE)
+
+synth: setup ## Run the pipeline on CONFIG; ARGS go to `prefsynth run`
+	$(PY) -m pipeline.cli run $(CONFIG) $(ARGS)
+
+test test-slow test-all: export HF_HUB_OFFLINE := 1
+
+test: setup ## Tests, without those marked slow
+	$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-slow: setup ## Only the tests marked slow
+	$(PY) -m pytest -m slow $(ARGS)
+
+test-all: setup ## All tests
+	$(PY) -m pytest $(ARGS)
+
+check: format-check lint types test ## Format, lint, types, tests
+
+format-check: setup
+	$(PY) -m ruff format --check .
+
+lint: setup
+	$(PY) -m ruff check .
+
+types: setup
+	$(PY) -m mypy --strict .
+
+format: setup ## Format the code and apply the linter's safe fixes
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+bench: setup ## Benchmarks; ARGS go to benchmarks.bench
+	$(PY) -m benchmarks.bench $(ARGS)
+
+lock: ## Rewrite the pin lists from requirements/*.in (ARGS=--upgrade: newest that fit)
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install -qq $(UV)
+	.venv-lock/bin/python scripts/lock.py $(ARGS)
+
+clean: ## Remove caches and build products; keep .venv and runs/
+	rm -rf build dist prefsynth.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .venv-lock
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## clean, and .venv
+	rm -rf .venv .venv.lock

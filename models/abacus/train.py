@@ -1,0 +1,194 @@
+"""Train abacus: `python -m models.abacus.train`. Uses a GPU when there is one, else two CPU cores."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+from torch.nn.utils import clip_grad_norm_
+from transformers import PreTrainedTokenizerFast
+
+from models.abacus.net import Net, config, export, to_llama
+from models.abacus.optim import Muon
+from models.abacus.problems import make_problem
+from models.abacus.sampling import reply
+from models.abacus.tasks import NAME, STAGES, Maker, Sampled, prompt_text
+from models.abacus.tokenizer import build
+from pipeline.prompts import load_template
+
+HERE = Path(__file__).parent
+SHARES = {"solve": 0.10, "format": 0.10, "rate": 0.36, "check": 0.16, "compare": 0.20, "explain": 0.08}
+"""Of the examples. Judging wants most: solving is to stay improvable."""
+
+SAMPLING_AT = (0.40, 0.65)
+"""Where in the training the model's own solutions join those it learns to judge."""
+
+CHUNK = 1200
+
+
+@dataclass
+class Progress:
+    """How far the training is."""
+
+    total: int
+    limit: float
+    tokens: int = 0
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def minutes(self) -> float:
+        """Time since the start."""
+        return (time.monotonic() - self.begun) / 60
+
+    @property
+    def share(self) -> float:
+        """Part done, of the tokens or of the time limit, whichever is nearer its end."""
+        return max(self.tokens / self.total, self.minutes / self.limit)
+
+    def rate(self) -> float:
+        """Learning rate as a part of the highest: a short warm-up, level, then down to nothing."""
+        return min(1.0, self.tokens / (0.01 * self.total) + 0.02, max(0.0, 1 - self.share) / 0.55)
+
+
+def batches(
+    maker: Maker, tokenizer: PreTrainedTokenizerFast, count: int, tokens: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Examples of like length side by side: tokens, and which of them are to be learnt."""
+    roles = maker.rng.choices(list(SHARES), list(SHARES.values()), k=count)
+    examples = [maker.make(role) for role in roles]
+    prompts = tokenizer([e.prompt for e in examples], add_special_tokens=False).input_ids
+    replies = tokenizer([e.reply + "<|end|>" for e in examples], add_special_tokens=False).input_ids
+    order = sorted(range(count), key=lambda i: len(prompts[i]) + len(replies[i]))
+    groups: list[list[int]] = [[]]
+    for i in order:
+        if (len(groups[-1]) + 1) * (len(prompts[i]) + len(replies[i])) > tokens:
+            groups.append([])
+        groups[-1].append(i)
+    maker.rng.shuffle(groups)
+    for group in groups:
+        longest = max(len(prompts[i]) + len(replies[i]) for i in group)
+        ids, learnt = (
+            torch.zeros(len(group), longest, dtype=torch.long),
+            torch.zeros(len(group), longest, dtype=torch.bool),
+        )
+        for row, i in enumerate(group):
+            start, end = len(prompts[i]), len(prompts[i]) + len(replies[i])
+            ids[row, :end] = torch.tensor(prompts[i] + replies[i])
+            learnt[row, start:end] = True
+        yield ids, learnt
+
+
+def sample_own(
+    net: Net, tokenizer: PreTrainedTokenizerFast, rng: random.Random, problems: int, each: int
+) -> list[Sampled]:
+    """Solutions the model writes at temperature 1 to training problems."""
+    model = to_llama(net).to(next(net.parameters()).device)
+    chosen = [make_problem(rng) for _ in range(problems)]
+    prompts = [prompt_text("generate", prompt=p.text, principle="") for p in chosen for _ in range(each)]
+    texts = reply(model, tokenizer, prompts, temperature=1.0, most=90, batch=480)
+    return [Sampled(p, tuple(texts[i * each : (i + 1) * each])) for i, p in enumerate(chosen)]
+
+
+def optimizers(net: Net) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for embeddings and gains."""
+    matrices = [w for name, w in net.named_parameters() if w.ndim == 2 and "embed" not in name]
+    rest = [w for name, w in net.named_parameters() if w.ndim != 2 or "embed" in name]
+    return [Muon(matrices, lr=0.02, decay=0.02), torch.optim.AdamW(rest, lr=4e-3, betas=(0.9, 0.95), weight_decay=0.0)]
+
+
+def write_templates(folder: Path) -> None:
+    """Note the templates the model learnt from."""
+    hashes = {stage: load_template(stage, NAME).sha256 for stage in STAGES}
+    (folder / "templates.json").write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
+
+
+class Trainer:
+    """One training run."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Build tokenizer, network and optimizers."""
+        torch.manual_seed(options.seed)
+        self.options = options
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.rng = random.Random(f"train-{options.seed}")
+        self.tokenizer = build()
+        eos, pad = self.tokenizer.convert_tokens_to_ids(["<|end|>", "<|pad|>"])
+        self.net = Net(config(len(self.tokenizer), eos, pad)).to(self.device)
+        self.forward = torch.compile(self.net, dynamic=True) if options.compile else self.net
+        self.optimizers = optimizers(self.net)
+        self.highest = [o.param_groups[0]["lr"] for o in self.optimizers]
+        self.pool: list[Sampled] = []
+        self.progress = Progress(options.tokens, options.minutes)
+
+    def step(self, ids: torch.Tensor, learnt: torch.Tensor) -> float:
+        """One update; the loss."""
+        ids, learnt = ids.to(self.device), learnt.to(self.device)
+        kept = learnt.roll(-1, 1).flatten().nonzero().flatten()  # a place predicts the token after it
+        loss = functional.cross_entropy(self.forward(ids, kept), ids[learnt])
+        loss.backward()  # type: ignore[no-untyped-call]
+        clip_grad_norm_(self.net.parameters(), 1.0)
+        for optimizer, highest in zip(self.optimizers, self.highest, strict=True):
+            optimizer.param_groups[0]["lr"] = highest * self.progress.rate()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.progress.tokens += ids.numel()
+        return float(loss.detach())
+
+    def save(self) -> None:
+        """Export the model as it stands."""
+        export(self.net, self.tokenizer, self.options.out)
+        write_templates(self.options.out)
+
+    def run(self) -> None:
+        """Train to the end."""
+        samplings, saved, losses = list(SAMPLING_AT), 0.0, [0.0]
+        while self.progress.share < 1:
+            if samplings and self.progress.share >= samplings[0]:
+                samplings.pop(0)
+                self.pool += sample_own(self.net, self.tokenizer, self.rng, *self.options.own)
+                solved = [len(s.sorted_out()[0]) / len(s.responses) for s in self.pool]
+                print(
+                    f"{self.progress.minutes:.1f} min: own solutions, {sum(solved) / len(solved):.3f} right", flush=True
+                )
+            for ids, learnt in batches(Maker(self.rng, self.pool), self.tokenizer, CHUNK, self.options.batch):
+                losses.append(0.98 * losses[-1] + 0.02 * self.step(ids, learnt))
+                if self.progress.share >= 1:
+                    break
+            speed = self.progress.tokens / self.progress.minutes / 60
+            print(
+                f"{self.progress.minutes:.1f} min: {self.progress.tokens / 1e6:.2f}M tokens, {speed:.0f}/s, "
+                f"step {len(losses)}, loss {losses[-1]:.4f}, rate {self.progress.rate():.3f}",
+                flush=True,
+            )
+            if self.progress.minutes - saved > 4:
+                saved = self.progress.minutes
+                self.save()
+        self.save()
+        print(
+            f"trained in {self.progress.minutes:.1f} minutes on {self.device}, {self.progress.tokens / 1e6:.1f}M tokens"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train and export the model."""
+    parser = argparse.ArgumentParser(prog="python -m models.abacus.train", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tokens", type=int, default=20_000_000, help="length of the training")
+    parser.add_argument("--minutes", type=float, default=120.0, help="end earlier, at this time")
+    parser.add_argument("--batch", type=int, default=5120, help="tokens in one update")
+    parser.add_argument("--own", type=int, nargs=2, default=(1200, 6), help="problems and own solutions to each")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="needs a C++ compiler")
+    parser.add_argument("--out", type=Path, default=HERE)
+    Trainer(parser.parse_args(argv)).run()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,189 @@
+"""What a run would do, without loading a model: a sample of the real input goes through every job, with an engine that
+only counts. So templates, columns and the chain are tried as they are, and requests and tokens are those of the stages.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipeline import ids
+from pipeline.engine import Completion, EngineConfig, Request, ScoreRequest, resolve_path
+from pipeline.errors import PlanError, Rejected
+from pipeline.live import LiveEngine
+from pipeline.plan import Plan, make_plan
+from pipeline.preview import sample_config
+from pipeline.records import Reject
+from pipeline.run import Driver, execute
+from pipeline.stage import SourceStage
+from pipeline.tokenizer import Tokenizer, load_tokenizer
+
+
+@dataclass
+class Tally:
+    """What one engine was asked."""
+
+    prompt_tokens: list[int] = field(default_factory=list)
+    new_tokens: int = 0  # at most: max_tokens of every sample
+    overflow: int = 0
+
+
+class CountingEngine(LiveEngine):
+    """Answers nothing of worth: counts requests and tokens, and gives labels by hash so that later stages have work."""
+
+    def __init__(self, alias: str, config: EngineConfig, tallies: dict[str, Tally]) -> None:
+        super().__init__(config)
+        self.tally = tallies.setdefault(alias, Tally())
+        self._tokenizer = _tokenizer(config)
+        self._context = context_length(config)
+
+    async def open(self) -> CountingEngine:  # type: ignore[override]
+        """Nothing to start."""
+        return self
+
+    async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """See Engine."""
+        return [self._answer(r) for r in requests]
+
+    def _answer(self, request: Request) -> list[Completion]:
+        length = self._length(request)
+        self.tally.prompt_tokens.append(length)
+        if self._context and length + min(request.sampling.max_tokens, self._context // 2) > self._context:
+            self.tally.overflow += 1
+            raise Rejected("context_overflow", f"prompt has {length} tokens, context is {self._context}")
+        self.tally.new_tokens += request.sampling.n * request.sampling.max_tokens
+        made = []
+        for sample in range(request.sampling.n):
+            draw = ids.seed(request.seed, sample)
+            label = request.labels[draw % len(request.labels)] if request.labels else str(draw % 100)
+            labels = {name: -0.1 if name == label else -3.0 for name in request.labels} or None
+            made.append(Completion(f"Answer: {label}\nScore: {label}", "stop", length, 8, labels=labels))
+        return made
+
+    def _length(self, request: Request) -> int:
+        if request.token_ids is not None:
+            return len(request.token_ids)
+        text = "\n".join(m.content for m in request.messages or ()) + request.assistant_prefix
+        return len(self._tokenizer.encode(text)) if self._tokenizer else len(text) // 4 + 1
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        """See Engine."""
+        self.tally.prompt_tokens.extend(0 for _ in requests)
+        return [[-1.0] for _ in requests]
+
+    async def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """See Engine."""
+        return np.ones((len(texts), 8), dtype=np.float32)
+
+
+def _tokenizer(config: EngineConfig) -> Tokenizer | None:
+    """The engine's tokenizer if it lies here; checks fetch nothing."""
+    return (
+        load_tokenizer(config.model)
+        if config.model and (resolve_path(config.model) / "tokenizer.json").exists()
+        else None
+    )
+
+
+def model_config(config: EngineConfig) -> Mapping[str, Any]:
+    """config.json of a local model, or nothing."""
+    file = resolve_path(config.model) / "config.json" if config.model else None
+    return json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {}
+
+
+def context_length(config: EngineConfig) -> int | None:
+    """Tokens of context: the engine's max_model_len, else the model's own."""
+    return getattr(config, "max_model_len", None) or model_config(config).get("max_position_embeddings")
+
+
+def check(data: dict[str, Any], n: int) -> None:
+    """Prints what a run would do. Raises PlanError for everything that can be known to fail."""
+    plan = make_plan(data)
+    source = plan.source.stage
+    if not isinstance(source, SourceStage):
+        raise PlanError(f"job {plan.source.name} is no source")
+    rows = source.index(plan.config.shard_size).rows
+    if not rows:
+        raise PlanError(f"job {plan.source.name} found no rows in its input")
+    tallies: dict[str, Tally] = {}
+    with tempfile.TemporaryDirectory(prefix="prefsynth-check-") as folder:
+        sample = sample_config(data, min(n, rows), folder)
+        driver = execute(sample, plain=True, make_engine=lambda a, c: CountingEngine(a, c, tallies), quiet=True)
+        print(f"{plan.config.name}: {len(plan.jobs)} jobs, {rows:,} rows; looked at the first {min(n, rows)}")
+        _print_jobs(driver)
+        for alias, tally in tallies.items():
+            _print_engine(plan, alias, tally, rows / min(n, rows))
+    _print_disk(plan, rows)
+
+
+def _print_jobs(driver: Driver) -> None:
+    for name, job in driver.plan.jobs.items():
+        totals = driver.totals[name]
+        rejects = driver.store.read(name, Reject, 0, main=False)
+        uses = f", engine {', '.join(job.stage.engines())}" if job.stage.engines() else ""
+        print(
+            f"  {name}: {totals.rows_in} in, {totals.rejected} rejected, {totals.rows_out} {job.table.__name__} rows{uses}"
+        )
+        for reject in [r for r in rejects if r.subject in ("row", "prompt")][:3]:
+            print(f"      rejected: {reject.reason} {reject.detail:.100}")
+
+
+def _print_engine(plan: Plan, alias: str, tally: Tally, scale: float) -> None:
+    if not tally.prompt_tokens:
+        return
+    config, lengths = plan.engines[alias], np.array(tally.prompt_tokens)
+    context = context_length(config)
+    quantiles = ", ".join(f"p{q} {np.percentile(lengths, q):.0f}" for q in (50, 95, 100))
+    requests, new = len(lengths) * scale, tally.new_tokens * scale
+    print(f"  engine {alias} ({config.kind} {config.model}): about {requests:,.0f} requests in the whole run")
+    print(
+        f"      prompt tokens {quantiles}; context {context or 'not known here'}; will not fit: {tally.overflow} of {len(lengths)}"
+    )
+    print(f"      in all {lengths.sum() * scale:,.0f} prompt tokens, at most {new:,.0f} new tokens")
+    resources = config.resources
+    if resources.tokens_per_s:
+        hours = new / (resources.tokens_per_s * resources.replicas) / 3600
+        cost = f", {hours * resources.replicas * resources.usd_per_hour:,.2f} USD" if resources.usd_per_hour else ""
+        print(f"      at most {hours:.2f} h at {resources.tokens_per_s:g} tokens/s a replica{cost}")
+    if resources.usd_per_million_tokens:
+        print(f"      at most {(new + lengths.sum() * scale) / 1e6 * resources.usd_per_million_tokens:,.2f} USD")
+    _print_memory(config)
+
+
+def _print_memory(config: EngineConfig) -> None:
+    folder, shape = resolve_path(config.model), model_config(config)
+    if not shape:
+        return
+    weights = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+    heads = shape.get("num_key_value_heads", shape.get("num_attention_heads", 0))
+    head_dim = shape.get("head_dim") or shape.get("hidden_size", 0) // max(shape.get("num_attention_heads", 1), 1)
+    per_token = 2 * shape.get("num_hidden_layers", 0) * heads * head_dim * 2
+    print(
+        f"      weights {weights / 2**20:,.0f} MiB, cache {per_token / 2**10:,.0f} KiB a token; device: {device_memory()}"
+    )
+
+
+def device_memory() -> str:
+    """Memory of the accelerators, else of the machine."""
+    import subprocess
+
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+        if answer.returncode == 0 and answer.stdout.strip():
+            return "; ".join(answer.stdout.strip().splitlines())
+    import psutil
+
+    return f"no GPU, {psutil.virtual_memory().total / 2**30:.0f} GiB of main memory"
+
+
+def _print_disk(plan: Plan, rows: int) -> None:
+    free = shutil.disk_usage(".").free
+    shards = -(-rows // plan.config.shard_size)
+    print(f"  {shards:,} shards in each of {len(plan.jobs)} jobs; {free / 2**30:,.0f} GiB of disk free")

@@ -1,0 +1,145 @@
+"""The command line: check, preview, run, status, show, report, export. `make synth` is `run`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.errors import PrefsynthError
+
+# Nothing this program starts reports home or looks for updates, unless the user's environment says so.
+SILENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 done, 2 wrong config, 3 the run failed, 5 stopped and resumable."""
+    for name, value in SILENT.items():
+        os.environ.setdefault(name, value)
+    arguments = _parser().parse_args(argv)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a config may name the user's own functions and stages
+    try:
+        arguments.command(arguments)
+    except PrefsynthError as error:
+        print(f"prefsynth: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("prefsynth: stopped; run the same command again to go on", file=sys.stderr)
+        return 5
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prefsynth", description="Preference data synthesis: from one YAML to Parquet."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, what: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=what, description=what)
+        sub.set_defaults(command=run)
+        return sub
+
+    for name, run, what in (
+        ("run", _run, "execute a config; the same command continues a run that was stopped"),
+        ("check", _check, "plan, columns, templates, engines, sizes and costs, without loading a model"),
+        ("preview", _preview, "send a few prompts through every job; print each prompt sent and each record made"),
+    ):
+        sub = command(name, run, what)
+        sub.add_argument("config", help="path of a YAML file, or the name of a shipped config")
+        sub.add_argument("--runs", metavar="DIR", help="where runs lie (default: runs_dir of the config)")
+        sub.add_argument("--executor", choices=("ray", "local"), help="default: the config's")
+        sub.add_argument("--address", help="a Ray cluster to join (auto, or host:port); default: start a local one")
+        if name == "run":
+            sub.add_argument("--rebuild", metavar="JOB", help="redo this job and what follows from it")
+            sub.add_argument("--plain", action="store_true", help="plain progress lines even on a terminal")
+        else:
+            sub.add_argument("-n", type=int, default=3 if name == "preview" else 64, help="prompts to look at")
+    for name, run, what in (
+        ("status", _status, "what is done and what is left of a run"),
+        ("report", _report, "what happened in a run: rows, rejects, ledger, tokens, seconds"),
+        ("show", _show, "one prompt and all that was learned about it"),
+        ("export", _export, "write the pairs of a run in a trainer's format"),
+    ):
+        sub = command(name, run, what)
+        sub.add_argument("run", help="folder of the run, such as runs/quickstart")
+        if name == "show":
+            sub.add_argument("prompt_id", help="id of a prompt, or its first digits")
+        if name == "report":
+            sub.add_argument("--json", action="store_true", help="as JSON")
+        if name == "export":
+            sub.add_argument("--format", required=True, help="trainer format, such as trl-dpo")
+            sub.add_argument("--to", required=True, metavar="DIR", help="folder to write")
+            sub.add_argument("--max-length", type=int, help="longest prompt + answer in tokens")
+            sub.add_argument("--tokenizer", help="tokenizer of the model to be trained")
+    return parser
+
+
+def _config(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The config with what the command line overrides: where it runs, never what it makes."""
+    from pipeline.plan import read_config
+
+    given = {"runs_dir": arguments.runs, "executor": arguments.executor, "address": arguments.address}
+    return read_config(arguments.config) | {key: value for key, value in given.items() if value is not None}
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from pipeline.report import print_report
+    from pipeline.run import execute
+
+    driver = execute(_config(arguments), arguments.rebuild, arguments.plain)
+    print_report(driver.store.root)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from pipeline.check import check
+
+    check(_config(arguments), arguments.n)
+
+
+def _preview(arguments: argparse.Namespace) -> None:
+    from pipeline.preview import preview
+
+    preview(_config(arguments), arguments.n)
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    from pipeline.report import print_status
+
+    print_status(arguments.run)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from pipeline.report import print_report
+
+    print_report(arguments.run, arguments.json)
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from pipeline.show import show
+
+    show(arguments.run, arguments.prompt_id)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from pipeline.export import export
+
+    fields = {"format": arguments.format, "max_length": arguments.max_length, "tokenizer": arguments.tokenizer}
+    export(arguments.run, arguments.to, {k: v for k, v in fields.items() if v is not None})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""What answers. Stages build requests and name an engine by its alias; they never know which kind stands behind it.
+
+An engine kind is one file `pipeline/engines/<kind>.py` with one `EngineConfig` subclass: its fields are the config, and
+`open()` returns the live `Engine`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.errors import PlanError
+from pipeline.records import Message
+
+ROOT = Path(__file__).resolve().parent.parent
+Capability = Literal["generate", "labels", "structured", "prefix", "token_ids", "score", "embed"]
+
+
+class Sampling(BaseModel):
+    """How to sample. The fields of a config's `sampling:` block; `seed` is derived by the stage, not configured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n: int = Field(1, ge=1, le=1024)
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)  # 0: off
+    min_p: float = Field(0.0, ge=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0)
+    max_tokens: int = Field(512, ge=1)
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    include_stop: bool = False  # keep the stop string in the text
+
+
+class Request(Struct, frozen=True):
+    """One prompt to complete n times.
+
+    Either `messages` (the chat template is applied) or `token_ids`. `assistant_prefix` is text the answer begins with
+    and is not repeated in the completion. `labels`: single-token answers whose log-probabilities are wanted where the
+    last of them was sampled. `structured`: at most one of choice (list of str), json (schema) and regex.
+    `key` identifies the request: the seed's and the recorded engine's handle.
+    """
+
+    sampling: Sampling
+    key: str
+    seed: int
+    messages: tuple[Message, ...] | None = None
+    token_ids: tuple[int, ...] | None = None
+    assistant_prefix: str = ""
+    labels: tuple[str, ...] = ()
+    structured: dict[str, Any] | None = None
+    want_token_ids: bool = False
+
+
+class Completion(Struct, frozen=True):
+    """One answer. finish_reason: stop (ended by itself or at a stop string) | length | abort.
+
+    `labels`: natural log-probability of each requested label (before any grammar mask) at the last position where one
+    of them was sampled; None when none was sampled or the engine cannot tell. `mean_logp`: nats per token.
+    """
+
+    text: str
+    finish_reason: str
+    n_prompt_tokens: int
+    n_tokens: int
+    token_ids: tuple[int, ...] | None = None
+    mean_logp: float | None = None
+    labels: dict[str, float] | None = None
+    model: str | None = None  # which model answered, where an engine has several (recorded)
+    stop_reason: str | None = None
+
+
+class ScoreRequest(Struct, frozen=True):
+    """A continuation whose log-probability is wanted, given chat messages or token ids."""
+
+    continuation: str | tuple[int, ...]
+    messages: tuple[Message, ...] | None = None
+    token_ids: tuple[int, ...] | None = None
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A living engine. Raises Rejected for a request that can never be answered (context overflow), else EngineError."""
+
+    async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """`sampling.n` completions for each request, in order."""
+        ...
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        """Natural log-probability of every continuation token, in order."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Float32 array of shape (len(texts), dimension)."""
+        ...
+
+    async def close(self) -> None:
+        """Frees what the engine holds."""
+        ...
+
+    def stats(self) -> dict[str, float]:
+        """Counters since start: requests, prompt_tokens, tokens, and what the kind adds."""
+        ...
+
+
+class Resources(BaseModel):
+    """Where replicas run; never part of a recipe. `slots`: shards that run inside one replica at a time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gpus: float = Field(0, ge=0)
+    cpus: float = Field(1, ge=0)
+    replicas: int = Field(1, ge=1)
+    slots: int = Field(4, ge=1)
+    tokens_per_s: float | None = Field(None, gt=0)  # of one replica, where known: `check` estimates time with it
+    usd_per_hour: float | None = Field(None, ge=0)  # of one replica
+    usd_per_million_tokens: float | None = Field(None, ge=0)
+
+
+class EngineConfig(BaseModel):
+    """The config of an engine; one subclass in each file of `pipeline/engines/`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    model: str = ""
+    family: str | None = None  # judges do not score candidates of their own family unless allowed
+    resources: Resources = Resources()
+
+    capabilities: ClassVar[frozenset[str]] = frozenset({"generate"})
+    not_identity: ClassVar[frozenset[str]] = frozenset({"resources"})  # fields that never change an answer
+
+    def check(self) -> None:
+        """Raises PlanError for what can be seen without loading a model (a path that does not exist)."""
+
+    def identity(self) -> dict[str, Any]:
+        """What goes into the recipe of the jobs that use this engine."""
+        return self.model_dump(mode="json", exclude=set(self.not_identity))
+
+    async def open(self) -> Engine:
+        """Starts the engine. Raises EngineError."""
+        raise PlanError(f"engine kind {self.kind} does not define open()")
+
+
+@cache
+def engine_kinds() -> tuple[str, ...]:
+    """Names of the engine kinds that exist: the files of pipeline/engines/."""
+    return tuple(sorted(p.stem for p in (ROOT / "pipeline" / "engines").glob("*.py") if p.stem != "__init__"))
+
+
+def engine_class(kind: str) -> type[EngineConfig]:
+    """The config class of `kind`. Raises PlanError with the kinds that exist."""
+    if kind not in engine_kinds():
+        raise PlanError(f"unknown engine kind {kind!r}; kinds: {', '.join(engine_kinds())}")
+    module = importlib.import_module(f"pipeline.engines.{kind}")
+    found = [
+        c for _, c in inspect.getmembers(module, inspect.isclass)
+        if issubclass(c, EngineConfig) and c.__module__ == module.__name__
+    ]  # fmt: skip
+    if len(found) != 1:
+        raise PlanError(f"pipeline/engines/{kind}.py must hold one EngineConfig subclass, found {len(found)}")
+    return found[0]
+
+
+def resolve_path(path: str) -> Path:
+    """A path as given from the working directory, else below the installation (models/abacus, configs/…)."""
+    given = Path(path).expanduser()
+    return given if given.exists() or given.is_absolute() or not (ROOT / given).exists() else ROOT / given

@@ -1,0 +1,155 @@
+"""A Python function as an engine: tests, fault injection, benchmarks of everything but the model."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+from pydantic import Field
+
+from pipeline.engine import Capability, Completion, EngineConfig, Request, ScoreRequest
+from pipeline.errors import EngineError, PlanError, PrefsynthError
+
+Answer = str | Completion
+Answers = Answer | Sequence[Answer]
+
+
+class Scripted(EngineConfig):
+    """Answers come from `function`, given as "package.module:callable" and importable from the working directory.
+
+    It takes a Request and returns the text or the Completion of one sample, or a list of `sampling.n` of them; it may
+    be async. A function that answers a request for n samples with one is called again for each further sample, with
+    `seed + i` and n = 1. `score` takes a ScoreRequest and returns log-probabilities; `embed` takes a text and returns a
+    vector. Raise `version` when a function begins to answer differently.
+    """
+
+    kind: str = "scripted"
+    model: str = "scripted"
+    function: str
+    score: str | None = None
+    embed: str | None = None
+    version: str = ""
+    delay_s: float = Field(0.0, ge=0)  # pause before each batch of answers
+    context: int | None = Field(None, ge=1)  # what a plan takes for the context length, in tokens
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {"generate", "labels", "structured", "prefix", "token_ids", "score", "embed"}
+    )
+    not_identity: ClassVar[frozenset[str]] = frozenset({"resources", "delay_s", "context"})
+
+    def check(self) -> None:
+        """Raises PlanError when a function cannot be imported."""
+        for target in (self.function, self.score, self.embed):
+            if target is not None:
+                load_function(target)
+
+    async def open(self) -> ScriptedEngine:
+        """Imports the functions. Raises PlanError when there is none."""
+        return ScriptedEngine(self)
+
+
+class ScriptedEngine:
+    """Calls the functions; keeps nothing but counters."""
+
+    def __init__(self, config: Scripted) -> None:
+        self._name = config.function
+        self._function = load_function(config.function)
+        self._is_async = inspect.iscoroutinefunction(self._function)
+        self._score = load_function(config.score) if config.score else None
+        self._embed = load_function(config.embed) if config.embed else None
+        self._delay_s = config.delay_s
+        self._requests = self._prompt_tokens = self._tokens = 0
+
+    async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """`sampling.n` completions for each request. Raises EngineError when the function fails or miscounts."""
+        if self._delay_s:
+            await asyncio.sleep(self._delay_s)
+        try:
+            if self._is_async:
+                return list(await asyncio.gather(*[self._ask(request) for request in requests]))
+            return [self._answers(request, self._function(request)) for request in requests]
+        except PrefsynthError:  # how a function injects the failure it wants
+            raise
+        except Exception as error:
+            raise EngineError(f"scripted function {self._name} raised {type(error).__name__}: {error}") from error
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        """What the configured score function returns. Raises PlanError when none is configured."""
+        if self._score is None:
+            raise PlanError(f"scripted engine {self._name} has no score function; set score: package.module:callable")
+        return [list(await _settled(self._score(request))) for request in requests]
+
+    async def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """What the configured embed function returns, stacked. Raises PlanError when none is configured."""
+        if self._embed is None:
+            raise PlanError(f"scripted engine {self._name} has no embed function; set embed: package.module:callable")
+        return np.asarray([await _settled(self._embed(text)) for text in texts], dtype=np.float32)
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+    def stats(self) -> dict[str, float]:
+        """Counters since start; a token is a word."""
+        return {"requests": self._requests, "prompt_tokens": self._prompt_tokens, "tokens": self._tokens}
+
+    async def _ask(self, request: Request) -> list[Completion]:
+        answers = await self._function(request)
+        if request.sampling.n > 1 and isinstance(answers, (str, Completion)):
+            answers = [answers, *[await self._function(one) for one in _singles(request)]]
+        return self._answers(request, answers)
+
+    def _answers(self, request: Request, answers: Answers) -> list[Completion]:
+        """One completion per sample, counted."""
+        n = request.sampling.n
+        if isinstance(answers, (str, Completion)):
+            answers = [answers, *[self._function(one) for one in _singles(request)]] if n > 1 else (answers,)
+        if len(answers) != n:
+            raise EngineError(f"scripted function {self._name} gave {len(answers)} answers where {n} were asked")
+        words = _words(request)
+        made = [a if isinstance(a, Completion) else Completion(a, "stop", words, a.count(" ") + 1) for a in answers]
+        self._requests += 1
+        self._prompt_tokens += words
+        for completion in made:
+            self._tokens += completion.n_tokens
+        return made
+
+
+def load_function(target: str) -> Callable[..., Any]:
+    """The callable at "package.module:name"; the working directory counts as importable. Raises PlanError."""
+    module_name, colon, name = target.partition(":")
+    if not (module_name and colon and name):
+        raise PlanError(f"scripted function {target!r} must be written package.module:callable")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        found = getattr(importlib.import_module(module_name), name, None)
+    except ImportError as error:
+        raise PlanError(
+            f"scripted function {target!r}: {error}; it must be importable from the working directory"
+        ) from None
+    if not callable(found):
+        raise PlanError(f"scripted function {target!r}: {module_name} has no callable {name!r}")
+    return found  # type: ignore[no-any-return]
+
+
+def _singles(request: Request) -> list[Request]:
+    """The request once for each sample after the first."""
+    one = request.sampling.model_copy(update={"n": 1})
+    return [msgspec.structs.replace(request, sampling=one, seed=request.seed + i) for i in range(1, request.sampling.n)]
+
+
+def _words(request: Request) -> int:
+    if request.token_ids is not None:
+        return len(request.token_ids)
+    return sum([message.content.count(" ") + 1 for message in request.messages or ()])
+
+
+async def _settled(value: Awaitable[Any] | Any) -> Any:
+    return await value if inspect.isawaitable(value) else value

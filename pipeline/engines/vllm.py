@@ -1,0 +1,307 @@
+"""vLLM's asynchronous engine in this process: a GPU, or a CPU with vLLM's CPU build."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pipeline.chat import ChatEncoder
+from pipeline.engine import Capability, Completion, EngineConfig, Request, ScoreRequest
+from pipeline.errors import EngineError, PlanError, Rejected
+from pipeline.labels import label_tokens
+from pipeline.model_files import find_model, model_digest
+from pipeline.tokenizer import load_tokenizer
+from pipeline.vllm_arguments import SCORING, SHORT_PROMPT, check_length, read_labels, read_scores, sampling_arguments
+
+_QUIET = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+log = logging.getLogger(__name__)
+
+
+class Vllm(EngineConfig):
+    """A model that vLLM runs here. `model` is a folder (also below the installation, `models/abacus`) or a hub name.
+
+    `lora` is an adapter's folder; `chat_template` a file or the template's text; `engine_args` goes to vLLM's
+    AsyncEngineArgs as it is and wins over the other fields.
+    """
+
+    kind: str = "vllm"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    max_model_len: int | None = Field(None, ge=8)
+    tensor_parallel: int = Field(1, ge=1)
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    cpu_kv_cache_gb: float = Field(1.0, gt=0)  # size of the key-value cache on a CPU, GiB
+    max_num_seqs: int = Field(256, ge=1)
+    enforce_eager: bool | None = None  # default: on a CPU yes, on a GPU no
+    enable_prefix_caching: bool = True
+    seed: int = 0
+    quantization: str | None = None
+    lora: str | None = None
+    chat_template: str | None = None
+    mean_logp: bool = True  # ask for the log-probability of sampled tokens
+    engine_args: dict[str, Any] = Field(default_factory=dict)
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {"generate", "labels", "structured", "prefix", "token_ids", "score"}
+    )
+    not_identity: ClassVar[frozenset[str]] = frozenset(
+        "resources tensor_parallel gpu_memory_utilization cpu_kv_cache_gb max_num_seqs enforce_eager".split()
+    )
+
+    def check(self) -> None:
+        """Raises PlanError for a model, adapter or template that does not exist; loads nothing."""
+        find_model(self.model)
+        if self.lora is not None:
+            find_model(self.lora, "lora")
+            self.adapter_rank()
+        self.template_text()
+
+    def identity(self) -> dict[str, Any]:
+        """The fields, with digests of local models and the text of the chat template."""
+        found = super().identity() | {"chat_template": self.template_text()}
+        for field in ("model", "lora"):
+            path = getattr(self, field)
+            if path and (folder := Path(find_model(path, field))).is_dir():
+                found[f"{field}_digest"] = model_digest(folder)
+        return found
+
+    def template_text(self) -> str | None:
+        """The chat template that replaces the tokenizer's, or None. Raises PlanError for a file that does not exist."""
+        given = self.chat_template
+        if given is None or "{" in given:
+            return given
+        try:
+            return Path(given).expanduser().read_text(encoding="utf-8")
+        except OSError:
+            raise PlanError(f"chat_template {given!r} is neither a template's text nor a file that exists") from None
+
+    def adapter_rank(self) -> int:
+        """The rank of the `lora` adapter. Raises PlanError when its config does not say."""
+        try:
+            config = Path(find_model(self.lora or "", "lora"), "adapter_config.json").read_text(encoding="utf-8")
+            return int(json.loads(config)["r"])
+        except (OSError, ValueError, KeyError) as error:
+            raise PlanError(f"lora {self.lora!r} has no adapter_config.json with r ({error})") from None
+
+    def arguments(self, dtype: str, on_cpu: bool) -> dict[str, Any]:
+        """Arguments of vLLM's AsyncEngineArgs."""
+        made: dict[str, Any] = {
+            "model": find_model(self.model),
+            "dtype": dtype,
+            "max_model_len": self.max_model_len,
+            "tensor_parallel_size": self.tensor_parallel,
+            "max_num_seqs": self.max_num_seqs,
+            "seed": self.seed,
+            "quantization": self.quantization,
+            "enable_prefix_caching": self.enable_prefix_caching,
+            "enforce_eager": on_cpu if self.enforce_eager is None else self.enforce_eager,
+            "disable_log_stats": True,
+            "use_tqdm_on_load": False,
+        }
+        if on_cpu:
+            made["kv_cache_memory_bytes"] = int(self.cpu_kv_cache_gb * 2**30)
+        else:
+            made["gpu_memory_utilization"] = self.gpu_memory_utilization
+        if self.tensor_parallel == 1:  # no worker process, so that it also runs inside a Ray actor
+            made["distributed_executor_backend"] = "uni"
+        if self.lora is not None:
+            made |= {"enable_lora": True, "max_lora_rank": self.adapter_rank()}
+        return made | self.engine_args
+
+    async def open(self) -> VllmEngine:
+        """Loads the model (about 20 s for a small one on a CPU). Raises EngineError, or PlanError without vLLM."""
+        engine = VllmEngine(self, _start(self, self.dtype))
+        try:
+            await engine.probe()
+        except EngineError:
+            log.warning("the 16-bit kernels of this CPU fail on %s; it runs in float32 instead", self.model)
+            await engine.close()
+            engine = VllmEngine(self, _start(self, "float32"))
+        return engine
+
+
+class VllmEngine:
+    """One AsyncLLM with its tokenizer. vLLM batches the requests; any number may be in flight."""
+
+    def __init__(self, config: Vllm, llm: Any) -> None:
+        from vllm import SamplingParams
+        from vllm.exceptions import VLLMClientError
+        from vllm.lora.request import LoRARequest
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+        self.llm = llm
+        self.context: int = llm.model_config.max_model_len
+        self._config = config
+        self._raw = load_tokenizer(find_model(config.model)).raw
+        self._chat = ChatEncoder(self._raw, config.template_text(), config.model)
+        self._params, self._structured, self._whole = (
+            SamplingParams,
+            StructuredOutputsParams,
+            RequestOutputKind.FINAL_ONLY,
+        )
+        self._refusals = (VLLMClientError, ValueError)
+        self._lora = LoRARequest("adapter", 1, find_model(config.lora, "lora")) if config.lora else None
+        self._labels: dict[tuple[str, ...], dict[int, str]] = {}
+        self._ids = itertools.count()
+        self._in_flight, self._since = 0, 0.0
+        self._stats = dict.fromkeys(("requests", "prompt_tokens", "tokens", "cached_tokens", "seconds_busy"), 0.0)
+        on_cpu = llm.vllm_config.device_config.device_type == "cpu"
+        self._fragile = on_cpu and "float32" not in str(llm.model_config.dtype)
+        self._shortest = SHORT_PROMPT + 1 if self._fragile else 1
+
+    async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """`sampling.n` completions for each request; sample i has seed `request.seed + i`.
+
+        Raises Rejected (context_overflow, prompt_too_short, invalid_request), EngineError when the engine died.
+        """
+        sent = [(self._prompt(r, r.assistant_prefix), self._sampling(r)) for r in requests]
+        for ids, params in sent:
+            check_length(len(ids), params.max_tokens, self.context, self._shortest)
+        outputs = await asyncio.gather(*[self._ask(ids, params) for ids, params in sent])
+        return [self._completions(request, output) for request, output in zip(requests, outputs, strict=True)]
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        """Natural log-probability of every continuation token given what stands before it."""
+        return list(await asyncio.gather(*[self._score(request) for request in requests]))
+
+    async def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Raises PlanError: this kind runs models that generate."""
+        raise PlanError("engine kind vllm does not embed; use kind openai with the endpoint of an embedding model")
+
+    async def close(self) -> None:
+        """Ends the engine's process."""
+        self.llm.shutdown()
+
+    def stats(self) -> dict[str, float]:
+        """Counters since start; cached_tokens: prompt tokens found in the prefix cache; seconds_busy: with work."""
+        return dict(self._stats)
+
+    async def probe(self) -> None:
+        """Tries what some CPUs cannot do: prompts of which 1 to 4 tokens are not in the prefix cache.
+
+        Raises EngineError when that ended the engine's process.
+        """
+        block = self.llm.vllm_config.cache_config.block_size
+        if self._fragile and self._config.enable_prefix_caching and self.context > block + SHORT_PROMPT + 1:
+            for rest in range(SHORT_PROMPT + 1):
+                await self._ask([1] * block + [2] * rest, self._params(max_tokens=1, output_kind=self._whole))
+            self._stats = dict.fromkeys(self._stats, 0.0)
+
+    def _prompt(self, request: Request | ScoreRequest, then: str) -> list[int]:
+        if request.messages is not None:
+            return self._chat(request.messages, then)
+        if request.token_ids is None:
+            raise PlanError("a request needs messages or token_ids")
+        return [*request.token_ids, *(self._chat.encode_text(then) if then else ())]
+
+    def _label_ids(self, labels: tuple[str, ...]) -> dict[int, str]:
+        if labels not in self._labels:
+            self._labels[labels] = label_tokens(self._raw, labels)
+        return self._labels[labels]
+
+    def _sampling(self, request: Request) -> Any:
+        arguments = sampling_arguments(request, self._label_ids(request.labels), self._config.mean_logp)
+        if request.structured:
+            arguments["structured_outputs"] = self._structured(**request.structured)
+        return self._params(output_kind=self._whole, **arguments)
+
+    async def _ask(self, ids: list[int], params: Any) -> Any:
+        """The output of one request, when all its samples are finished."""
+        output: Any = None
+        if not self._in_flight:
+            self._since = time.monotonic()
+        self._in_flight += 1
+        try:
+            prompt = {"type": "token", "prompt_token_ids": ids}
+            async for made in self.llm.generate(prompt, params, str(next(self._ids)), lora_request=self._lora):
+                output = made
+        except self._refusals as error:
+            raise Rejected("invalid_request", str(error).split("\n")[0]) from error
+        except Exception as error:
+            raise EngineError(f"vLLM failed on {self._config.model}: {error or type(error).__name__}") from error
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._stats["seconds_busy"] += time.monotonic() - self._since
+        self._count(output)
+        return output
+
+    def _count(self, output: Any) -> None:
+        counted = (
+            ("requests", 1),
+            ("prompt_tokens", len(output.prompt_token_ids)),
+            ("tokens", sum(len(sample.token_ids) for sample in output.outputs)),
+            ("cached_tokens", output.num_cached_tokens or 0),
+        )
+        for name, count in counted:
+            self._stats[name] += count
+
+    def _completions(self, request: Request, output: Any) -> list[Completion]:
+        labels = self._label_ids(request.labels)
+        prompt = output.prompt_token_ids
+        return [
+            Completion(
+                text=sample.text if request.sampling.stop else self._text(request, prompt, sample),
+                finish_reason=sample.finish_reason or "abort",
+                n_prompt_tokens=len(prompt),
+                n_tokens=len(sample.token_ids),
+                token_ids=tuple(sample.token_ids) if request.want_token_ids else None,
+                mean_logp=None
+                if sample.cumulative_logprob is None
+                else sample.cumulative_logprob / len(sample.token_ids),
+                labels=read_labels(labels, sample.logprobs) if labels else None,
+                stop_reason=None if sample.stop_reason is None else str(sample.stop_reason),
+            )
+            for sample in output.outputs
+        ]
+
+    def _text(self, request: Request, prompt: list[int], sample: Any) -> str:
+        ended = sample.finish_reason == "stop" and not request.sampling.include_stop
+        ids = list(sample.token_ids)
+        return self._chat.decode(prompt, ids[:-1] if ended else ids)
+
+    async def _score(self, request: ScoreRequest) -> list[float]:
+        before = self._prompt(request, "")
+        given = request.continuation
+        whole = self._prompt(request, given) if isinstance(given, str) else [*before, *given]
+        if not (tokens := whole[len(before) :]):
+            return []
+        check_length(len(whole) if before else 0, 1, self.context, self._shortest)
+        output = await self._ask(whole, self._params(output_kind=self._whole, **SCORING))
+        scores = read_scores(output.prompt_logprobs, len(before), tokens)
+        if scores is None:
+            raise EngineError(f"vLLM scored other tokens of {self._config.model} than were asked")
+        return scores
+
+
+def _start(config: Vllm, dtype: str) -> Any:
+    """The AsyncLLM of a config. Raises PlanError where vLLM is not installed, EngineError when it does not start."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.platforms import current_platform
+        from vllm.v1.engine.async_llm import AsyncLLM
+    except ImportError as error:
+        raise PlanError(
+            f"engine kind vllm needs vLLM ({error}); install the extra 'vllm' or use kind openai"
+        ) from error
+    try:
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**config.arguments(dtype, current_platform.is_cpu())))
+    except Exception as error:
+        told = str(error).strip().splitlines() or [type(error).__name__]
+        raise EngineError(f"vLLM could not start {config.model}: {told[0]}") from error

@@ -1,0 +1,40 @@
+"""Where shards run. `executors/local.py`: in this process; `executors/ray.py`: on a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from pipeline.worker import Outcome
+
+
+class Executor(Protocol):
+    """Runs shards. A lane is an engine alias, or None for jobs without an engine."""
+
+    async def open(self, engines: Iterable[str]) -> None:
+        """Starts engines (all replicas) and waits until they answer. Raises EngineError or PlanError."""
+        ...
+
+    def slots(self, lane: str | None) -> int:
+        """How many shards may run on a lane at once."""
+        ...
+
+    def gpus(self) -> float:
+        """Accelerators there are; infinite where engines share what the machine has."""
+        ...
+
+    async def run(self, job: str, shard: int) -> Outcome:
+        """Runs one shard. Raises EngineError when it may be tried again elsewhere, any other error to stop the run."""
+        ...
+
+    async def close(self, engines: Iterable[str]) -> None:
+        """Stops engines and frees their devices."""
+        ...
+
+    async def stop(self) -> None:
+        """Stops everything that is left."""
+        ...
+
+    async def stats(self) -> dict[str, dict[str, float]]:
+        """Counters per engine, summed over replicas."""
+        ...

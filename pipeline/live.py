@@ -1,0 +1,68 @@
+"""Engines as workers hold them: opened at first use, opened again after they died."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from pipeline.engine import Completion, Engine, EngineConfig, Request, ScoreRequest
+from pipeline.errors import EngineDied
+
+T = TypeVar("T")
+
+
+class LiveEngine:
+    """An `Engine` that owns another one. After EngineDied the next call opens a fresh one; the failed call still fails."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.opening_seconds = 0.0
+        self._engine: Engine | None = None
+        self._lock = asyncio.Lock()
+
+    async def open(self) -> Engine:
+        """The living engine, started if need be. Raises EngineError."""
+        if self._engine is None:
+            async with self._lock:
+                if self._engine is None:
+                    started = time.monotonic()
+                    self._engine = await self.config.open()
+                    self.opening_seconds += time.monotonic() - started
+        return self._engine
+
+    async def _call(self, call: Callable[[Engine], Awaitable[T]]) -> T:
+        engine = self._engine or await self.open()
+        try:
+            return await call(engine)
+        except EngineDied:
+            if self._engine is engine:  # the first of many calls that meet the dead engine
+                self._engine = None
+                await engine.close()
+            raise
+
+    async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """See Engine."""
+        return await self._call(lambda engine: engine.generate(requests))
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        """See Engine."""
+        return await self._call(lambda engine: engine.score(requests))
+
+    async def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """See Engine."""
+        return await self._call(lambda engine: engine.embed(texts))
+
+    async def close(self) -> None:
+        """Closes the engine if it is open."""
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            await engine.close()
+
+    def stats(self) -> dict[str, float]:
+        """Counters of the engine that lives now, and the seconds spent opening engines."""
+        own = self._engine.stats() if self._engine else {}
+        return {**own, "opening_seconds": self.opening_seconds}

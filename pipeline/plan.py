@@ -1,0 +1,233 @@
+"""From one YAML to a checked plan: jobs with their stages, inputs, engines, recipes and fingerprints.
+
+Everything that can be known without data or a model is checked here, so that a wrong config costs a second and nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline import ids
+from pipeline.engine import EngineConfig, engine_class, resolve_path
+from pipeline.errors import PlanError
+from pipeline.records import Record
+from pipeline.stage import SourceStage, Stage, stage_class, stage_files
+from pipeline.store import table_name
+
+FORMAT = 1  # of shards and recipes; raised when an older run can no longer be continued
+M = TypeVar("M", bound=BaseModel)
+
+
+class RunConfig(BaseModel):
+    """The top level of a config. Only name, seed, shard_size, engines and jobs decide what rows come out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = 0
+    shard_size: int = Field(128, ge=1)
+    engines: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    jobs: list[dict[str, Any]] = Field(min_length=1)
+    max_reject_rate: float = Field(0.05, ge=0, le=1)  # of the rows of any one job; above it the run stops
+    runs_dir: str = "runs"
+    executor: Literal["ray", "local"] = "ray"
+    address: str | None = None  # of a Ray cluster to join (`auto`); none: start a local one
+    schedule: Literal["auto", "pipelined", "staged"] = "auto"
+    window: int | None = Field(None, ge=1)  # shards under way at a time; default: twice what engines can hold
+    max_attempts: int = Field(3, ge=1)  # of a shard
+    watchdog_s: float = Field(900, gt=0)  # silence of a shard after which it is failed
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage placed in a plan. `inputs`: all jobs it is made from, the source first; `recipe`: all that decides its rows."""
+
+    name: str
+    stage: Stage
+    inputs: tuple[str, ...]
+    recipe: Mapping[str, Any]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the recipe."""
+        return ids.content_hash("job/1", self.recipe)
+
+    @property
+    def table(self) -> type[Record]:
+        """The record type of the job's own table."""
+        return self.stage.makes()[0]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A config that holds together."""
+
+    config: RunConfig
+    engines: Mapping[str, EngineConfig]
+    jobs: Mapping[str, Job]
+
+    @property
+    def source(self) -> Job:
+        """The job that reads the input."""
+        return next(iter(self.jobs.values()))
+
+    def makers(self, job: Job, cls: type[Record]) -> list[Job]:
+        """Jobs among the inputs of `job` that make records of type `cls`, in plan order."""
+        return [self.jobs[name] for name in job.inputs if cls in self.jobs[name].stage.makes()]
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """The YAML at `path`, or the shipped config of that name. Raises PlanError with the line that is wrong."""
+    file = resolve_path(path)
+    if not file.is_file():
+        shipped = resolve_path("configs") / f"{path}.yaml"
+        if not shipped.is_file():
+            known = ", ".join(sorted(p.stem for p in resolve_path("configs").glob("*.yaml")))
+            raise PlanError(f"no config at {path!r}; give the path of a YAML file or a shipped name: {known}")
+        file = shipped
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PlanError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise PlanError(f"{file} must be a mapping with name, engines and jobs, found {type(data).__name__}")
+    return data
+
+
+def make_plan(data: Mapping[str, Any], check_engines: bool = True) -> Plan:
+    """A checked plan of a config's data. Raises PlanError: unknown key or stage, wrong type, broken chain, missing path."""
+    config = _validate(RunConfig, data, "config")
+    engines = {alias: _engine(alias, fields) for alias, fields in config.engines.items()}
+    jobs: dict[str, Job] = {}
+    for number, fields in enumerate(config.jobs, 1):
+        job = _job(config, engines, jobs, number, fields)
+        jobs[job.name] = job
+    used = {alias for job in jobs.values() for alias in job.stage.engines()}
+    for alias in used if check_engines else ():
+        engines[alias].check()
+    return Plan(config, {alias: engine for alias, engine in engines.items() if alias in used}, jobs)
+
+
+def _engine(alias: str, fields: Any) -> EngineConfig:
+    if not isinstance(fields, dict) or "kind" not in fields:
+        raise PlanError(f"engine {alias} needs a kind: {{kind: vllm, model: …}}")
+    return _validate(engine_class(str(fields["kind"])), fields, f"engine {alias}")
+
+
+def _job(
+    config: RunConfig,
+    engines: Mapping[str, EngineConfig],
+    jobs: Mapping[str, Job],
+    number: int,
+    fields: Mapping[str, Any],
+) -> Job:
+    if "stage" not in fields:
+        raise PlanError(f"job {number} names no stage; stages: {', '.join(stage_files())}")
+    cls = stage_class(str(fields["stage"]))
+    name = str(fields.get("name", fields["stage"]))
+    stage = _validate(cls, {k: v for k, v in fields.items() if k not in ("stage", "name", "from")}, f"job {name}")
+    if name in jobs:
+        raise PlanError(f"two jobs are called {name}; give one of them a name")
+    if isinstance(stage, SourceStage) != (not jobs):
+        raise PlanError(
+            f"job {name}: a source must be the first job, and only the first ({fields['stage']} is job {number})"
+        )
+    inputs = _inputs(name, fields.get("from"), jobs)
+    _check_chain(name, stage, inputs, jobs)
+    _check_engines(name, stage, engines)
+    stage.check()
+    for template in stage.templates():
+        template.check(type(stage).template_variables)
+    recipe = {
+        "format": FORMAT,
+        "stage": fields["stage"],
+        "version": type(stage).version,
+        "fields": stage.model_dump(mode="json", exclude=set(type(stage).not_identity)),
+        "templates": {t.name: t.text for t in stage.templates()},
+        "engines": {alias: engines[alias].identity() for alias in stage.engines()},
+        "inputs": {i: jobs[i].fingerprint for i in inputs},
+        "seed": config.seed,
+        "shard_size": config.shard_size,
+    }
+    return Job(name, stage, inputs, recipe)
+
+
+def _inputs(name: str, given: Any, jobs: Mapping[str, Job]) -> tuple[str, ...]:
+    """`from` names jobs; what they are made from comes along. Default: all jobs before this one."""
+    if given is None:
+        return tuple(jobs)
+    wanted = [given] if isinstance(given, str) else list(given)
+    for item in wanted:
+        if item not in jobs:
+            raise PlanError(
+                f"job {name} is from {item!r}, which is no job before it; jobs before it: {', '.join(jobs)}"
+            )
+    closed = {i for item in wanted for i in (item, *jobs[item].inputs)}
+    return tuple(j for j in jobs if j in closed)
+
+
+def _check_chain(name: str, stage: Stage, inputs: Sequence[str], jobs: Mapping[str, Job]) -> None:
+    made = {cls for i in inputs for cls in jobs[i].stage.makes()}
+    for cls in stage.needs():
+        if cls not in made:
+            makers = [s for s in stage_files() if cls in _makes_of(s)]
+            raise PlanError(
+                f"job {name} needs {table_name(cls)}, which nothing upstream of it makes; "
+                f"put one of these before it: {', '.join(makers) or 'none ships'}"
+            )
+
+
+def _makes_of(stage: str) -> tuple[type[Record], ...]:
+    cls = stage_class(stage)
+    return () if issubclass(cls, SourceStage) else cls.makes(cls.model_construct())
+
+
+def _check_engines(name: str, stage: Stage, engines: Mapping[str, EngineConfig]) -> None:
+    for alias in stage.engines():
+        if alias not in engines:
+            raise PlanError(f"job {name} uses engine {alias!r}; engines of this config: {', '.join(engines) or 'none'}")
+        if missing := stage.capabilities() - type(engines[alias]).capabilities:
+            raise PlanError(
+                f"job {name} needs an engine that can {', '.join(sorted(missing))}; {alias} (kind {engines[alias].kind}) "
+                f"can {', '.join(sorted(type(engines[alias]).capabilities))}"
+            )
+
+
+def _validate(model: type[M], data: Mapping[str, Any], what: str) -> M:
+    """pydantic's first complaint as one line that lists the keys that exist."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as failure:
+        error = failure.errors()[0]
+        where = ".".join(str(p) for p in error["loc"]) or "top level"
+        if error["type"] != "extra_forbidden":
+            raise PlanError(f"{what}: {where}: {error['msg']} (found {error['input']!r:.80})") from None
+        known = list(model.model_fields)
+        near = difflib.get_close_matches(where, known, 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise PlanError(f"{what}: unknown key {where!r}; {hint}keys: {', '.join(known)}") from None
+
+
+def first_difference(old: Any, new: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """Where two recipes first differ: (field, old value, new value), or None."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            if found := first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key)):
+                return found
+        return None
+    return None if old == new else (path, old, new)
+
+
+def recipe_json(job: Job) -> str:
+    """What is stored as job.json."""
+    return json.dumps(
+        {"fingerprint": job.fingerprint, "recipe": job.recipe}, indent=1, sort_keys=True, ensure_ascii=False
+    )

@@ -1,0 +1,125 @@
+"""Live progress: a table on a terminal, plain lines elsewhere, and a log of timings beside the run (never in its rows)."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from pipeline.plan import Plan
+from pipeline.resume import Totals
+from pipeline.store import Store
+from pipeline.worker import Outcome
+
+PLAIN_EVERY_S = 10.0
+
+
+class Progress:
+    """Shows a run and keeps `log.jsonl`: one line per committed shard, per start and per end."""
+
+    def __init__(self, plan: Plan, store: Store, plain: bool = False, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.plan, self.store = plan, store
+        self.started = time.monotonic()
+        self.console = Console(stderr=True, highlight=False)
+        self.live = None if plain or not self.console.is_terminal else Live(console=self.console, refresh_per_second=4)
+        self.engine_stats: dict[str, dict[str, float]] = {}
+        self._seconds: dict[str, float] = dict.fromkeys(plan.jobs, 0.0)
+        self._base: dict[str, tuple[int, int]] = {}
+        self._printed = time.monotonic()
+        self._log: Any = None
+        self._lines: list[str] = []
+
+    def __enter__(self) -> Progress:
+        if self.store.is_local:
+            self._log = open(self.store.path("log.jsonl"), "a", encoding="utf-8")
+        self._write({"event": "start", "wall": round(time.time(), 3)})
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self.live:
+            self.live.stop()
+        ended = {"event": "end", "seconds": round(time.monotonic() - self.started, 3), "engines": self.engine_stats}
+        self._write({**ended, "error": str(error) if error else None})
+        if self._log:
+            self._log.close()
+        elif self._lines:
+            self.store.write_text("".join(self._lines), f"log-{time.time_ns()}.jsonl")
+
+    def say(self, text: str) -> None:
+        """One line to the reader."""
+        if self.quiet:
+            return
+        if self.live:
+            self.live.console.print(f"prefsynth: {text}", markup=False)
+        else:
+            print(f"prefsynth: {text}", file=sys.stderr, flush=True)
+
+    def log(self, outcome: Outcome) -> None:
+        """A shard was committed."""
+        self._seconds[outcome.job] += outcome.seconds
+        at = round(time.monotonic() - self.started, 3)
+        self._write(
+            {
+                "event": "shard",
+                "job": outcome.job,
+                "shard": outcome.shard,
+                "seconds": round(outcome.seconds, 3),
+                "at": at,
+            }
+        )
+
+    def engines(self, stats: Mapping[str, Mapping[str, float]]) -> None:
+        """Counters of engines that are about to be closed."""
+        for alias, counters in stats.items():
+            self.engine_stats[alias] = dict(counters)
+
+    def tick(self, totals: Mapping[str, Totals], n_shards: int) -> None:
+        """Redraws, or prints a line now and then."""
+        for name, t in totals.items():
+            self._base.setdefault(name, (t.rows_in, t.tokens))
+        if self.live:
+            self.live.update(self._table(totals, n_shards))
+        elif time.monotonic() - self._printed >= PLAIN_EVERY_S:
+            self._printed = time.monotonic()
+            parts = [
+                f"{n} {t.shards}/{n_shards}" for n, t in totals.items() if t.shards < n_shards or not self._seconds[n]
+            ]
+            self.say(f"{self._elapsed():.0f} s: " + (", ".join(parts) or "all shards done"))
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    def _table(self, totals: Mapping[str, Totals], n_shards: int) -> Table:
+        table = Table(title=f"{self.plan.config.name}  {self._elapsed():.0f} s", title_justify="left")
+        for column in ("job", "shards", "rows in", "rows out", "rejects", "rows/s", "tokens/s", "left"):
+            table.add_column(column, justify="left" if column == "job" else "right")
+        for name, t in totals.items():
+            base = self._base[name]
+            rate = (t.rows_in - base[0]) / max(self._elapsed(), 1e-9)
+            tokens = (t.tokens - base[1]) / max(self._elapsed(), 1e-9)
+            done_now = (t.rows_in - base[0]) or None
+            rows_left = t.rows_in / max(t.shards, 1) * (n_shards - t.shards)
+            left = "done" if t.shards == n_shards else f"{rows_left / rate:.0f} s" if done_now and rate else "–"
+            table.add_row(
+                name, f"{t.shards}/{n_shards}", str(t.rows_in), str(t.rows_out), str(t.rejected),
+                f"{rate:.1f}", f"{tokens:.0f}" if t.tokens else "–", left,
+            )  # fmt: skip
+        return table
+
+    def _write(self, event: dict[str, Any]) -> None:
+        line = json.dumps(event, sort_keys=True) + "\n"
+        if self._log:
+            self._log.write(line)
+            self._log.flush()
+        else:
+            self._lines.append(line)

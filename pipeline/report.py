@@ -1,0 +1,114 @@
+"""What happened in a run, read back from its shards' footers and its log: nothing here is kept anywhere else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from dataclasses import fields
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.errors import PlanError
+from pipeline.plan import Plan, make_plan
+from pipeline.resume import totals_of
+from pipeline.store import Store
+
+
+def open_run(path: str) -> tuple[Plan, Store, int]:
+    """Plan, store and number of shards of a run's folder. Raises PlanError when there is no run."""
+    store = Store(path.rstrip("/"))
+    config = store.read_text("run.json")
+    if config is None:
+        raise PlanError(f"no run at {path}: it has no run.json; give the folder of a run, such as runs/quickstart")
+    plan = make_plan(json.loads(config), check_engines=False)
+    index = store.read_text(plan.source.name, "index.json")
+    return plan, store, len(json.loads(index)["slices"]) if index else 0
+
+
+def gather(path: str) -> dict[str, Any]:
+    """The report as JSON-like data: per job rows, tokens, seconds, counts; per start its seconds and engines."""
+    plan, store, n_shards = open_run(path)
+    seconds: Counter[str] = Counter()
+    starts: list[dict[str, Any]] = []
+    for line in (store.read_text("log.jsonl") or "").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:  # the last line of a driver that was killed while it wrote
+            continue
+        if event["event"] == "shard":
+            seconds[event["job"]] += event["seconds"]
+        elif event["event"] == "end":
+            starts.append({k: v for k, v in event.items() if k != "event"})
+    jobs = {}
+    for name in plan.jobs:
+        totals = totals_of(store, name)
+        numbers = {f.name: getattr(totals, f.name) for f in fields(totals)}
+        jobs[name] = {**numbers, "counts": dict(sorted(totals.counts.items())), "seconds": round(seconds[name], 1)}
+    return {"run": plan.config.name, "n_shards": n_shards, "jobs": jobs, "starts": starts}
+
+
+def print_status(path: str) -> None:
+    """Per job: shards done and left."""
+    plan, store, n_shards = open_run(path)
+    for name in plan.jobs:
+        done = len(store.done(name))
+        print(f"{name:24} {done:6}/{n_shards} shards  {'done' if n_shards and done == n_shards else 'open'}")
+    print("a driver works on it" if store.exists("lock") else "nobody works on it")
+
+
+def print_report(path: str, as_json: bool = False) -> None:
+    """Prints the report, and leaves it as report.json in the run."""
+    data = gather(path)
+    store = Store(path.rstrip("/"))
+    text = json.dumps(data, indent=1, sort_keys=True)
+    store.write_text(text, "report.json")
+    if as_json:
+        print(text)
+        return
+    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(_jobs_table(data))
+    for name, job in data["jobs"].items():
+        if lines := _count_lines(job["counts"]):
+            console.print(f"[bold]{name}[/bold]")
+            for line in lines:
+                console.print(f"  {line}", markup=False)
+    for start in data["starts"][-1:]:
+        console.print(
+            f"last start: {start['seconds']:.0f} s" + (f", {start['error']}" if start["error"] else ""), markup=False
+        )
+        for alias, stats in start["engines"].items():
+            console.print(f"  engine {alias}: " + ", ".join(f"{k} {v:,.0f}" for k, v in stats.items()), markup=False)
+    _print_datasets(console, path, data)
+
+
+def _jobs_table(data: dict[str, Any]) -> Table:
+    table = Table(title=f"run {data['run']}", title_justify="left")
+    for column in ("job", "shards", "rows in", "kept", "rejected", "rows out", "tokens", "seconds"):
+        table.add_column(column, justify="left" if column == "job" else "right")
+    for name, job in data["jobs"].items():
+        numbers = (job["rows_in"], job["kept"], job["rejected"], job["rows_out"], job["tokens"])
+        table.add_row(
+            name, f"{job['shards']}/{data['n_shards']}", *(f"{n:,}" for n in numbers), f"{job['seconds']:,.1f}"
+        )
+    return table
+
+
+def _count_lines(counts: dict[str, int]) -> list[str]:
+    """Counters grouped by what stands before the first colon: `refused: tie 12, margin 3`."""
+    groups: dict[str, list[str]] = {}
+    for name, n in counts.items():
+        head, _, tail = name.partition(":")
+        groups.setdefault(head, []).append(f"{tail} {n:,}" if tail else f"{n:,}")
+    return [f"{head}: {', '.join(items)}" for head, items in groups.items()]
+
+
+def _print_datasets(console: Console, path: str, data: dict[str, Any]) -> None:
+    plan, _, _ = open_run(path)
+    for name, job in plan.jobs.items():
+        if job.recipe["stage"] == "export" and data["jobs"][name]["rows_out"]:
+            folder = f"{path.rstrip('/')}/{name}"
+            rows = data["jobs"][name]["rows_out"]
+            console.print(f'{rows:,} rows in {folder}: datasets.load_dataset("{folder}", split="train")', markup=False)

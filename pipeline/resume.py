@@ -1,0 +1,120 @@
+"""What lies in a run's folder decides what is left to do: the lock, the stored recipes, the index, the footers."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pipeline.errors import PlanError
+from pipeline.plan import Job, Plan, first_difference, recipe_json
+from pipeline.stage import SourceIndex, SourceStage
+from pipeline.store import Report, Store
+
+
+@dataclass
+class Totals:
+    """Sums of a job's shard reports."""
+
+    shards: int = 0
+    rows_in: int = 0
+    kept: int = 0
+    rejected: int = 0
+    rows_out: int = 0
+    tokens: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, report: Report) -> None:
+        """Adds one shard."""
+        self.shards += 1
+        for name in ("rows_in", "kept", "rejected", "rows_out", "tokens"):
+            setattr(self, name, getattr(self, name) + report[name])
+        self.counts.update(report["counts"])
+
+
+def totals_of(store: Store, job: str) -> Totals:
+    """Sums of the footers of a job's shards."""
+    totals = Totals()
+    for shard in store.done(job):
+        totals.add(store.report(job, shard))
+    return totals
+
+
+@contextlib.contextmanager
+def lock(store: Store) -> Iterator[None]:
+    """One driver per run. The lock goes with the process, however it dies. Raises PlanError naming the other one."""
+    if not store.is_local:
+        yield
+        return
+    os.makedirs(store.base, exist_ok=True)
+    with open(store.path("lock"), "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise PlanError(
+                f"another process ({file.read().strip() or 'unknown'}) works on {store.base}; wait or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(f"pid {os.getpid()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            os.unlink(store.path("lock"))
+
+
+def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
+    """Removes leftovers and jobs to redo; refuses a run whose recipes differ. Raises PlanError with field and values."""
+    if rebuild:
+        if rebuild not in plan.jobs:
+            raise PlanError(f"--rebuild {rebuild}: no such job; jobs: {', '.join(plan.jobs)}")
+        for name, job in plan.jobs.items():
+            if name == rebuild or rebuild in job.inputs:
+                for folder in store.names():
+                    if folder == name or folder.startswith(f"{name}."):
+                        store.remove(folder)
+    folders = [f for f in store.names() if f.split(".")[0] in plan.jobs]
+    store.sweep([*folders, ""])
+    for name, job in plan.jobs.items():
+        _check_recipe(store, name, job)
+    for name, job in plan.jobs.items():
+        if store.read_text(name, "job.json") is None:
+            store.write_text(recipe_json(job), name, "job.json")
+
+
+def _check_recipe(store: Store, name: str, job: Job) -> None:
+    stored = store.read_text(name, "job.json")
+    if stored is None:
+        return
+    new = json.loads(recipe_json(job))["recipe"]
+    found = first_difference(json.loads(stored)["recipe"], new)
+    if found:
+        field_name, old, now = found
+        raise PlanError(
+            f"{store.base} was made with another recipe: job {name}, {field_name}: {old!r:.120} -> {now!r:.120}; "
+            f"give the config a new name, or use --rebuild {name} to redo it and what follows"
+        )
+
+
+def load_index(plan: Plan, store: Store) -> SourceIndex:
+    """The source's index: as stored, or made now in one pass. Raises PlanError when the input changed under the run."""
+    stage = plan.source.stage
+    if not isinstance(stage, SourceStage):
+        raise PlanError(f"job {plan.source.name} is no source")
+    stored = store.read_text(plan.source.name, "index.json")
+    if stored is None:
+        index = stage.index(plan.config.shard_size)
+        store.write_text(index.model_dump_json(), plan.source.name, "index.json")
+        return index
+    index = SourceIndex.model_validate_json(stored)
+    if index.stamp != stage.stamp() and stage.index(plan.config.shard_size).content != index.content:
+        raise PlanError(
+            f"the input of job {plan.source.name} changed since {store.base} was begun; "
+            f"give the config a new name, or use --rebuild {plan.source.name}"
+        )
+    return index

@@ -1,0 +1,209 @@
+"""A plan executed into a directory; resumable for ever. The driver keeps no state that the files do not have."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from pipeline.engine import EngineConfig
+from pipeline.errors import EngineDied, EngineError, Interrupted, RunError
+from pipeline.executor import Executor
+from pipeline.live import LiveEngine
+from pipeline.plan import Job, Plan, make_plan
+from pipeline.progress import Progress
+from pipeline.records import Reject
+from pipeline.resume import Totals, load_index, lock, prepare, totals_of
+from pipeline.schedule import Schedule, Unit, phases
+from pipeline.stage import SourceIndex, Summary
+from pipeline.store import Store, table_name, to_table
+from pipeline.worker import Outcome
+
+GRACE_S = 8.0  # to drain after a signal; the promise is 10
+MIN_ROWS = 200  # before a reject rate means anything, unless the job is complete
+
+
+@dataclass
+class Driver:
+    """One execution of a plan."""
+
+    plan: Plan
+    data: dict[str, Any]  # the config as read; workers plan from it themselves
+    store: Store
+    index: SourceIndex
+    totals: dict[str, Totals]
+    progress: Progress
+    make_engine: Callable[[str, EngineConfig], LiveEngine] | None = None  # other engines than the config's: previews
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    attempts: Counter[Unit] = field(default_factory=Counter)
+
+    async def run(self) -> None:
+        """Works every unit that is not there yet. Raises Interrupted, RunError, EngineError or PlanError."""
+        if all(len(self.store.done(name)) == len(self.index.slices) for name in self.plan.jobs):
+            self._finish_jobs()
+            return
+        executor = self._executor()
+        try:
+            for names in phases(self.plan, self._staged(executor)):
+                done = {name: self.store.done(name) for name in self.plan.jobs}
+                schedule = Schedule(self.plan, names, done, len(self.index.slices))
+                if schedule.over:
+                    continue
+                needed = sorted({a for n in names if schedule.left[n] for a in self.plan.jobs[n].stage.engines()})
+                self.progress.say(f"starting engines: {', '.join(needed)}" if needed else "no engines needed")
+                await self._or_stop(executor.open(needed))
+                await self._work(schedule, executor)
+                self.progress.engines(await executor.stats())
+                await executor.close(needed)
+        finally:
+            await executor.stop()
+        self._finish_jobs()
+
+    def _executor(self) -> Executor:
+        if self.plan.config.executor == "local":
+            from pipeline.executors.local import LocalExecutor
+
+            make = self.make_engine or (lambda _, config: LiveEngine(config))
+            return LocalExecutor(self.plan, self.store, self.index, make)
+        from pipeline.executors.ray import RayExecutor  # Ray takes a second to import; the local executor needs none
+
+        return RayExecutor(self.plan, self.data, self.store, self.index)
+
+    def _staged(self, executor: Executor) -> bool:
+        """Stage by stage when told to, or when not all engines fit on the accelerators at once."""
+        wanted = sum(e.resources.gpus * e.resources.replicas for e in self.plan.engines.values())
+        schedule = self.plan.config.schedule
+        return schedule == "staged" or (schedule == "auto" and wanted > executor.gpus())
+
+    async def _or_stop(self, work: Any) -> None:
+        """Awaits `work` unless a signal comes first."""
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self.stopping.wait())
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not task.done():
+            task.cancel()
+            raise Interrupted("stopped before the engines were up; run the same command again to go on")
+        task.result()
+
+    async def _work(self, schedule: Schedule, executor: Executor) -> None:
+        running: dict[asyncio.Future[Any], Unit] = {}
+        stop = asyncio.ensure_future(self.stopping.wait())
+        try:
+            while not schedule.over and not self.stopping.is_set():
+                lanes = {None, *self.plan.engines}
+                window = self.plan.config.window or 2 + 2 * sum(self._slots(executor, lane) for lane in lanes)
+                for unit in schedule.take(window, executor.slots):
+                    running[asyncio.ensure_future(executor.run(*unit))] = unit
+                # a lane without a living replica has no slots; look again soon
+                wait_for: set[asyncio.Future[Any]] = {stop, *running}
+                done, _ = await asyncio.wait(wait_for, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+                for task in done & running.keys():
+                    self._settle(schedule, running.pop(task), cast("asyncio.Future[Outcome]", task))
+                self.progress.tick(self.totals, len(self.index.slices))
+            if running and self.stopping.is_set():
+                await self._drain(schedule, running)
+        finally:
+            stop.cancel()
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        if not schedule.over:
+            left = sum(schedule.left.values())
+            raise Interrupted(f"stopped; {left} shards are left, run the same command again to go on")
+
+    @staticmethod
+    def _slots(executor: Executor, lane: str | None) -> int:
+        return executor.slots(lane)
+
+    async def _drain(self, schedule: Schedule, running: dict[asyncio.Future[Any], Unit]) -> None:
+        self.progress.say(f"stopping: {len(running)} shards under way have {GRACE_S:g} s to finish")
+        done, _ = await asyncio.wait(running, timeout=GRACE_S)
+        for task in done:
+            with contextlib.suppress(EngineError):
+                self._settle(schedule, running.pop(task), task)
+
+    def _settle(self, schedule: Schedule, unit: Unit, task: asyncio.Future[Outcome]) -> None:
+        """Books a finished unit; a failed one goes back, until it has failed too often."""
+        try:
+            outcome = task.result()
+        except EngineError as error:
+            # a death may be another shard's fault or a node's: it costs a third of an attempt
+            self.attempts[unit] += 1 if isinstance(error, EngineDied) else 3
+            schedule.failed(unit)
+            self.progress.say(f"retrying job {unit[0]}, shard {unit[1]}: {error}")
+            if self.attempts[unit] >= 3 * self.plan.config.max_attempts:
+                raise EngineError(
+                    f"job {unit[0]}, shard {unit[1]} failed {self.attempts[unit] // 3} times: {error}"
+                ) from None
+            return
+        schedule.finished(unit)
+        self.totals[unit[0]].add(outcome.report)
+        self.progress.log(outcome)
+        self._check_rejects(self.plan.jobs[unit[0]])
+
+    def _check_rejects(self, job: Job) -> None:
+        totals, limit = self.totals[job.name], self.plan.config.max_reject_rate
+        enough = totals.rows_in >= MIN_ROWS or totals.shards == len(self.index.slices)
+        if enough and totals.rejected > limit * totals.rows_in:
+            reasons = Counter({k.split(":", 2)[2]: n for k, n in totals.counts.items() if k.startswith("reject:")})
+            often = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common(3))
+            raise RunError(
+                f"job {job.name} rejected {totals.rejected} of {totals.rows_in} rows ({often}), above max_reject_rate "
+                f"{limit:g}; see {self.store.path(f'{job.name}.{table_name(Reject)}')}, mend the input or raise the limit"
+            )
+
+    def _finish_jobs(self) -> None:
+        for job in self.plan.jobs.values():
+            finish_job(self.plan, self.store, job, self.totals, range(len(self.index.slices)))
+
+
+def finish_job(plan: Plan, store: Store, job: Job, totals: Mapping[str, Totals], shards: Sequence[int]) -> None:
+    """Leaves the files that a complete job has beside its shards (an export: its card and manifest)."""
+    upstream = {name: dict(t.counts) | {"rows_out": t.rows_out, "rows_in": t.rows_in} for name, t in totals.items()}
+    first = store.read(job.name, job.table, shards[0], main=True)[:3] if shards else []
+    summary = Summary(
+        run=plan.config.name,
+        job=job.name,
+        shards=tuple(store.shard_file(i) for i in shards),
+        rows=totals[job.name].rows_out,
+        counts=totals[job.name].counts,
+        recipe=job.recipe,
+        upstream_counts=upstream,
+        first_rows=tuple(to_table(job.table, first).to_pylist()),
+    )
+    for file, text in job.stage.finish(summary).items():
+        if store.read_text(job.name, file) != text:
+            store.write_text(text, job.name, file)
+
+
+def execute(
+    data: dict[str, Any],
+    rebuild: str | None = None,
+    plain: bool = False,
+    make_engine: Callable[[str, EngineConfig], LiveEngine] | None = None,
+    quiet: bool = False,
+) -> Driver:
+    """Plans and runs a config; blocks until done. Raises PrefsynthError; its exit_code is the process's."""
+    plan = make_plan(data)
+    store = Store(f"{plan.config.runs_dir}/{plan.config.name}")
+    with lock(store):
+        prepare(plan, store, rebuild)
+        store.write_text(json.dumps(data, indent=1, ensure_ascii=False), "run.json")  # for status, show, report
+        index = load_index(plan, store)
+        totals = {name: totals_of(store, name) for name in plan.jobs}
+        with Progress(plan, store, plain, quiet) as progress:
+            driver = Driver(plan, data, store, index, totals, progress, make_engine)
+            asyncio.run(_with_signals(driver))
+    return driver
+
+
+async def _with_signals(driver: Driver) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, driver.stopping.set)
+    await driver.run()

@@ -1,0 +1,199 @@
+"""A stage: one kind of work. A frozen pydantic model whose fields are its config and whose `process` is its code.
+
+Type hints are the contract: `process(self, example: Example[Candidate | Judgment], ctx) -> list[Pair | Reject]` says
+that the stage reads candidates and judgments and makes pairs. The first type made is the job's table.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline import ids
+from pipeline.engine import ROOT, Engine
+from pipeline.errors import PlanError
+from pipeline.pair import Pair
+from pipeline.prompts import Template, load_template
+from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
+
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Example(Generic[R]):
+    """One prompt and all that upstream jobs learned about it. `R` names the tables a stage needs; only those are filled."""
+
+    prompt: Prompt
+    candidates: Sequence[Candidate] = ()
+    judgments: Sequence[Judgment] = ()
+    rationales: Sequence[Rationale] = ()
+    pairs: Sequence[Pair] = ()
+
+
+FIELD_OF: Mapping[type[Record], str] = {
+    Candidate: "candidates", Judgment: "judgments", Rationale: "rationales", Pair: "pairs"
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Context:
+    """What a stage may use besides its example: engines by alias, seeds, and a ledger of counts for the report."""
+
+    job: str
+    run: str
+    run_seed: int
+    fingerprint: str
+    engines: Mapping[str, Engine]
+    engine_models: Mapping[str, str] = field(default_factory=dict)  # alias -> model name, for the rows
+    engine_kinds: Mapping[str, str] = field(default_factory=dict)  # alias -> engine kind
+    engine_families: Mapping[str, str | None] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def seed(self, prompt_id: str, purpose: str, attempt: int = 0) -> int:
+        """A sampling seed that depends on nothing but what it is for."""
+        return ids.seed(self.run_seed, self.job, prompt_id, purpose, attempt)
+
+    def count(self, what: str, n: int = 1) -> None:
+        """Adds to a named counter of the shard's report (the gate's ledger: `kept`, `refused:tie`, …)."""
+        self.counts[what] = self.counts.get(what, 0) + n
+
+
+class Stage(BaseModel):
+    """Base of all stages; see the module's text. `version` rises when the code would answer differently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: ClassVar[int] = 1
+    template_variables: ClassVar[frozenset[str]] = frozenset()  # what its templates may use
+    not_identity: ClassVar[frozenset[str]] = frozenset()  # fields that never change a row
+
+    async def process(self, example: Any, ctx: Context) -> Sequence[Record]:
+        """The new records made of one example. Raises Rejected when it cannot be processed."""
+        raise PlanError(f"stage {type(self).__name__} has no process()")
+
+    def needs(self) -> tuple[type[Record], ...]:
+        """Record types it reads beside the prompt, from the hint `example: Example[…]`."""
+        hint = typing.get_type_hints(type(self).process).get("example")
+        found = (t for argument in typing.get_args(hint) for t in _record_types(argument))
+        return tuple(t for t in found if t is not Prompt)  # which every example has
+
+    def makes(self) -> tuple[type[Record], ...]:
+        """Record types it makes, from the return hint; the first is the job's table."""
+        hint = typing.get_type_hints(type(self).process)["return"]
+        return tuple(t for t in _record_types(typing.get_args(hint)[0]) if t is not Reject)
+
+    def engines(self) -> tuple[str, ...]:
+        """Engine aliases it uses; the first is where its shards run."""
+        alias = getattr(self, "engine", None)
+        return (alias,) if alias else ()
+
+    def capabilities(self) -> frozenset[str]:
+        """What its engines must be able to do."""
+        return frozenset({"generate"}) if self.engines() else frozenset()
+
+    def templates(self) -> tuple[Template, ...]:
+        """The templates it uses; their full texts are part of the recipe."""
+        name = getattr(self, "template", None)
+        return (load_template(stage_name(type(self)), name),) if name else ()
+
+    def check(self) -> None:
+        """Raises PlanError for what can be seen without data or models."""
+
+    def finish(self, summary: Summary) -> dict[str, str]:
+        """Text files (name -> content) to leave beside the shards when the job is complete: a dataset card, a manifest."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A finished job for `finish`: its folder's shards and counts, and the plan's recipe as JSON-like data."""
+
+    run: str
+    job: str
+    shards: tuple[str, ...]
+    rows: int
+    counts: Mapping[str, int]
+    recipe: Mapping[str, Any]
+    upstream_counts: Mapping[str, Mapping[str, int]]
+    first_rows: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Rows [start, stop) of a source, and the byte offset of `start` where that helps."""
+
+    start: int
+    stop: int
+    offset: int = 0
+
+
+class SourceIndex(BaseModel):
+    """What one pass over the input found; written once per run beside the shards, so that later shards need no pass."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    content: str  # hash of the input's bytes or dataset fingerprint
+    stamp: str  # cheap identity (size, mtime): equal stamp = no need to hash again
+    slices: tuple[tuple[int, int, int], ...]
+    duplicates: tuple[int, ...] = ()  # row numbers that repeat an earlier prompt
+
+
+class SourceStage(Stage):
+    """A stage that reads input instead of examples; the first job of a plan."""
+
+    def index(self, shard_size: int) -> SourceIndex:
+        """Cuts the input into slices of `shard_size` rows and finds repeated prompts. Raises PlanError (no such file)."""
+        raise PlanError(f"source {type(self).__name__} has no index()")
+
+    def stamp(self) -> str:
+        """Cheap identity of the input as it is now."""
+        raise PlanError(f"source {type(self).__name__} has no stamp()")
+
+    def makes(self) -> tuple[type[Record], ...]:
+        """Tables the input fills; depends on the columns that are mapped."""
+        return (Prompt,)
+
+    def read(self, part: Slice, duplicates: frozenset[int], job: str) -> Iterator[Record]:
+        """The records of one slice; a row that is no prompt is yielded as a Reject with file and line."""
+        raise PlanError(f"source {type(self).__name__} has no read()")
+
+
+def stage_name(cls: type[Stage]) -> str:
+    """The stage's name: the name of its file."""
+    return cls.__module__.rsplit(".", 1)[-1]
+
+
+def _record_types(hint: Any) -> tuple[type[Record], ...]:
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return tuple(p for p in parts if isinstance(p, type) and issubclass(p, Record))
+
+
+@cache
+def stage_files() -> Mapping[str, Path]:
+    """Stage name -> its file. Files that hold no Stage subclass are pure helpers of their topic."""
+    found = sorted((ROOT / "stages").glob("*/*.py"))
+    return {p.stem: p for p in found if p.stem != "__init__" and "Stage)" in p.read_text(encoding="utf-8")}
+
+
+def stage_class(name: str) -> type[Stage]:
+    """The stage called `name`: the one Stage subclass in stages/*/<name>.py. Raises PlanError with what exists."""
+    if name not in stage_files():
+        raise PlanError(f"unknown stage {name!r}; stages: {', '.join(stage_files())}")
+    module = importlib.import_module(f"stages.{stage_files()[name].parent.name}.{name}")
+    found = [
+        c for _, c in inspect.getmembers(module, inspect.isclass)
+        if issubclass(c, Stage) and c.__module__ == module.__name__
+    ]  # fmt: skip
+    if len(found) != 1:
+        raise PlanError(f"stages/*/{name}.py must hold one Stage subclass, found {len(found)}")
+    return found[0]

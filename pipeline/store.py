@@ -1,0 +1,211 @@
+"""Shards on disk or in an object store. A shard that exists is complete: written beside and renamed, or put in one piece.
+
+`<root>/<job>/<shard>.parquet` holds the job's table, with the shard's counts in the Parquet footer. Further tables of the
+job (rejects, candidates of a source …) lie in `<root>/<job>.<table>/` and are written first, so that the main file is the
+commit. Bytes depend on rows and counts alone: no time, host or path is stored.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from functools import cache
+from operator import attrgetter
+from typing import Any, TypeVar
+
+import msgspec
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from pipeline.errors import RunError
+from pipeline.records import Record, Reject
+
+R = TypeVar("R", bound=Record)
+ROW_GROUP = 8192  # fixed: bytes may not depend on how rows were chunked
+FOOTER = b"prefsynth"
+Report = dict[str, Any]  # rows_in, rows_out, rejected, tokens … and `counts`: JSON-like, the same for the same rows
+
+
+def _arrow_type(hint: Any) -> pa.DataType:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return _arrow_type(next(a for a in typing.get_args(hint) if a is not type(None)))
+    if typing.get_origin(hint) is tuple:
+        return pa.list_(_arrow_type(typing.get_args(hint)[0]))
+    if typing.get_origin(hint) is typing.Literal:
+        return pa.string()
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return pa.struct(_fields(hint))
+    # float64 throughout: what a stage saw in memory and what the next reads from disk must be the same number
+    simple = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    return simple[hint]
+
+
+def _fields(cls: type[msgspec.Struct]) -> list[pa.Field]:
+    hints = typing.get_type_hints(cls)
+    return [
+        pa.field(name, _arrow_type(hints[name]), nullable=type(None) in typing.get_args(hints[name]))
+        for name in cls.__struct_fields__
+    ]
+
+
+@cache
+def arrow_schema(cls: type[Record]) -> pa.Schema:
+    """The Arrow schema of a record type: its fields in order, nullable where the hint allows None."""
+    return pa.schema(_fields(cls))
+
+
+def table_name(cls: type[Record]) -> str:
+    """`Prompt` -> `prompts`."""
+    return cls.__name__.lower() + "s"
+
+
+def to_table(cls: type[R], rows: Sequence[R]) -> pa.Table:
+    """Rows as an Arrow table; raises TypeError/ArrowInvalid for a value its column cannot hold."""
+    schema = arrow_schema(cls)
+    columns = []
+    for field in schema:
+        values: list[Any] = list(map(attrgetter(field.name), rows))
+        if pa.types.is_nested(field.type):
+            values = msgspec.to_builtins(values)
+        columns.append(pa.array(values, type=field.type))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def from_table(cls: type[R], table: pa.Table) -> list[R]:
+    """The records of an Arrow table, in order."""
+    names = cls.__struct_fields__
+    columns = {n: table.column(n).to_pylist() for n in names if table.schema.get_field_index(n) >= 0}
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return msgspec.convert(rows, list[cls])  # type: ignore[valid-type]
+
+
+class Store:
+    """The folder of one run. `root` is a path or an URI that pyarrow's file systems understand (s3://bucket/run)."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        if "://" in root:
+            self.fs, self.base = pafs.FileSystem.from_uri(root)
+        else:
+            self.fs, self.base = pafs.LocalFileSystem(), os.path.abspath(root)
+        self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
+
+    def path(self, *parts: str) -> str:
+        """A path inside the run, in the form the file system wants."""
+        return "/".join((self.base, *parts))
+
+    @staticmethod
+    def shard_file(shard: int) -> str:
+        """`00007.parquet`."""
+        return f"{shard:05d}.parquet"
+
+    def done(self, job: str) -> set[int]:
+        """Numbers of the shards of `job` that exist, and so are complete."""
+        return {int(n[:-8]) for n in self.names(job) if n.endswith(".parquet") and n[:-8].isdigit()}
+
+    def names(self, *parts: str) -> list[str]:
+        """Names in a folder of the run, sorted; empty when there is no such folder."""
+        selector = pafs.FileSelector(self.path(*parts), allow_not_found=True)
+        return sorted(info.base_name for info in self.fs.get_file_info(selector))
+
+    def write(self, job: str, shard: int, tables: Mapping[type[Record], Sequence[Record]], report: Report) -> None:
+        """Commits one shard: side tables first, the job's own table (the first of `tables`) last.
+
+        Raises RunError when the disk is full; then nothing of the shard is visible.
+        """
+        main, *sides = tables
+        for cls in (*sides, *(() if Reject in tables else (Reject,))):
+            folder = f"{job}.{table_name(cls)}"
+            if rows := tables.get(cls, ()):
+                self._put(self._parquet(cls, rows, None), folder, self.shard_file(shard))
+            elif self.exists(folder, self.shard_file(shard)):  # of an earlier attempt that was never committed
+                self.fs.delete_file(self.path(folder, self.shard_file(shard)))
+        self._put(self._parquet(main, tables[main], report), job, self.shard_file(shard))
+
+    def read(self, job: str, cls: type[R], shard: int, main: bool) -> list[R]:
+        """Records of one table of one shard; `main` says whether it is the job's own table or a side table."""
+        parts = (job if main else f"{job}.{table_name(cls)}", self.shard_file(shard))
+        if not main and not self.exists(*parts):
+            return []
+        return from_table(cls, pq.read_table(self.path(*parts), filesystem=self.fs, partitioning=None))
+
+    def report(self, job: str, shard: int) -> Report:
+        """The counts in a shard's footer. Raises RunError when the file is not one of ours."""
+        path = self.path(job, self.shard_file(shard))
+        try:
+            metadata = pq.read_metadata(path, filesystem=self.fs).metadata or {}
+            report: Report = json.loads(metadata[FOOTER])
+        except (KeyError, pa.ArrowInvalid):
+            raise RunError(f"{path} is not a complete prefsynth shard; move it away and run again") from None
+        return report
+
+    def exists(self, *parts: str) -> bool:
+        """Whether a file of the run exists."""
+        return bool(self.fs.get_file_info(self.path(*parts)).type == pafs.FileType.File)
+
+    def read_text(self, *parts: str) -> str | None:
+        """A small text file of the run, or None."""
+        if not self.exists(*parts):
+            return None
+        with self.fs.open_input_stream(self.path(*parts)) as stream:
+            return bytes(stream.read()).decode()
+
+    def write_text(self, text: str, *parts: str) -> None:
+        """Writes a small text file atomically."""
+        self._put(pa.py_buffer(text.encode()), *parts)
+
+    def remove(self, folder: str) -> None:
+        """Deletes a folder of the run and what is in it."""
+        if self.fs.get_file_info(self.path(folder)).type == pafs.FileType.Directory:
+            self.fs.delete_dir(self.path(folder))
+
+    def sweep(self, folders: Sequence[str]) -> None:
+        """Deletes what killed writers left beside the shards of `folders`."""
+        for folder in folders:
+            for name in self.names(folder):
+                if ".tmp-" in name:
+                    self.fs.delete_file(self.path(folder, name))
+
+    @staticmethod
+    def _parquet(cls: type[Record], rows: Sequence[Record], report: Report | None) -> pa.Buffer:
+        table = to_table(cls, rows)
+        if report is not None:
+            table = table.replace_schema_metadata({FOOTER: json.dumps(report, sort_keys=True).encode()})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP)
+        return sink.getvalue()
+
+    def _put(self, data: pa.Buffer, *parts: str) -> None:
+        target = self.path(*parts)
+        try:
+            self.fs.create_dir(target.rsplit("/", 1)[0], recursive=True)
+            if not self.is_local:
+                with self.fs.open_output_stream(target) as stream:  # an object appears whole, when it is closed
+                    stream.write(data)
+                return
+            self._replace(target, data)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise RunError(
+                    f"disk full while writing {target}; free space and run again, what is finished is kept"
+                ) from None
+            raise
+
+    @staticmethod
+    def _replace(target: str, data: pa.Buffer) -> None:
+        beside = f"{target}.tmp-{os.getpid()}-{os.urandom(3).hex()}"
+        try:
+            with open(beside, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, target)
+        except BaseException:
+            if os.path.exists(beside):
+                os.unlink(beside)
+            raise

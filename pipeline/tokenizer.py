@@ -1,0 +1,58 @@
+"""Tokenizers by path or name: token counts, truncation and chat rendering outside an engine."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.engine import resolve_path
+from pipeline.errors import PlanError
+from pipeline.records import Message
+
+
+class Tokenizer:
+    """The little of a Hugging Face tokenizer that stages and plans need. `raw` is the real one."""
+
+    def __init__(self, raw: Any, name: str) -> None:
+        self.raw = raw
+        self.name = name
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text, no special tokens added."""
+        return list(self.raw.encode(text, add_special_tokens=False))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of token ids, special tokens left out."""
+        return str(self.raw.decode(list(token_ids), skip_special_tokens=True))
+
+    def chat(self, messages: Sequence[Message], prefix: str = "", template: str | None = None) -> list[int]:
+        """Token ids of a conversation up to where the assistant begins to write, then `prefix`.
+
+        Raises PlanError when neither the tokenizer nor the config has a chat template.
+        """
+        if not (template or self.raw.chat_template):
+            raise PlanError(f"tokenizer {self.name} has no chat template; set chat_template in the engine's config")
+        text = self.raw.apply_chat_template(
+            [{"role": m.role, "content": m.content} for m in messages],
+            tokenize=False, add_generation_prompt=True, **({"chat_template": template} if template else {}),
+        )  # fmt: skip
+        return self.encode(text + prefix)
+
+
+@functools.cache
+def load_tokenizer(path: str) -> Tokenizer:
+    """The tokenizer at a local path (as given, or below the installation) or, where a hub is at hand, by its name.
+
+    Raises PlanError when there is none.
+    """
+    from transformers import AutoTokenizer  # a second of import time that most commands never need
+
+    folder = resolve_path(path)
+    try:
+        return Tokenizer(AutoTokenizer.from_pretrained(str(folder) if folder.exists() else path), path)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().split("\n")[0]
+        raise PlanError(
+            f"no tokenizer at {path!r} ({first}); give a folder with tokenizer.json or a model name"
+        ) from None

@@ -1,0 +1,70 @@
+"""Silence is an error: when nothing of a shard finishes for a set time, say which, dump every stack, fail the shard."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import io
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from pipeline.errors import EngineError
+
+
+class Watchdog:
+    """Cancels the watched task when `alive()` was not called for `limit` seconds.
+
+    The event loop itself is watched too: were it blocked, no coroutine could tell, so the interpreter's own timer
+    dumps the stacks to stderr after twice the limit.
+    """
+
+    def __init__(self, what: str, limit: float) -> None:
+        self.what = what
+        self.limit = limit
+        self._last = time.monotonic()
+        self._task: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._barked = False
+
+    def __enter__(self) -> Watchdog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._timer:
+            self._timer.cancel()
+            with contextlib.suppress(io.UnsupportedOperation):
+                faulthandler.cancel_dump_traceback_later()
+        if self._barked:
+            raise EngineError(f"{self.what}: nothing finished for {self.limit:g} s; stacks are in the log") from None
+
+    def watch(self, task: asyncio.Task[Any] | None) -> None:
+        """Starts the clock on `task`."""
+        self._task = task
+        self.alive()
+        self._look()
+
+    def alive(self) -> None:
+        """Something finished."""
+        self._last = time.monotonic()
+
+    def _look(self) -> None:
+        left = self._last + self.limit - time.monotonic()
+        if left <= 0:
+            self._bark()
+            return
+        with contextlib.suppress(io.UnsupportedOperation):  # stderr without a file descriptor (test capture)
+            faulthandler.dump_traceback_later(self.limit * 2)
+        self._timer = asyncio.get_running_loop().call_later(min(left, self.limit) + 0.01, self._look)
+
+    def _bark(self) -> None:
+        self._barked = True
+        print(f"watchdog: {self.what}: nothing finished for {self.limit:g} s", file=sys.stderr)
+        for task in list(asyncio.all_tasks())[:50]:
+            task.print_stack(limit=8, file=sys.stderr)
+        with contextlib.suppress(io.UnsupportedOperation):
+            faulthandler.dump_traceback()
+        if self._task:
+            self._task.cancel()

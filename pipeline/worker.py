@@ -1,0 +1,173 @@
+"""Runs one (job, shard): read shard i upstream, hand each example to the stage, commit what came out.
+
+The only place that turns failures into data: `Rejected` becomes a row of rejects; anything else fails the shard whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pipeline.engine import Engine
+from pipeline.errors import EngineError, Rejected
+from pipeline.plan import Job, Plan
+from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
+from pipeline.stage import FIELD_OF, Context, Example, Slice, SourceIndex, SourceStage
+from pipeline.store import Report, Store
+from pipeline.watchdog import Watchdog
+
+R = TypeVar("R", bound=Record)
+KEPT_SHARDS = 24  # tables kept decoded in memory, so that the next job of a shard need not read them again
+
+
+@dataclass
+class Outcome:
+    """A committed shard as the driver sees it: its counts, and how long it took (which the shard does not store)."""
+
+    job: str
+    shard: int
+    report: Report
+    seconds: float
+
+
+@dataclass
+class Worker:
+    """Runs shards of one plan in this process. `engines` are those that can be reached from here, by alias."""
+
+    plan: Plan
+    store: Store
+    engines: Mapping[str, Engine]
+    index: SourceIndex
+    _kept: OrderedDict[tuple[str, type[Record], int], list[Any]] = field(default_factory=OrderedDict)
+
+    async def run(self, job_name: str, shard: int) -> Outcome:
+        """Processes and commits one shard. Raises EngineError (retry), RunError or PlanError (stop)."""
+        started = time.monotonic()
+        job = self.plan.jobs[job_name]
+        ctx = self._context(job)
+        if isinstance(job.stage, SourceStage):
+            rows, size = self._read_source(job, job.stage, shard)
+        else:
+            examples = self._examples(job, shard)
+            with Watchdog(f"job {job.name}, shard {shard}, engine {', '.join(job.stage.engines()) or 'none'}",
+                          self.plan.config.watchdog_s) as dog:  # fmt: skip
+                rows = await self._process(job, examples, ctx, dog)
+            size = len(examples)
+        report = self._commit(job, shard, rows, size, ctx)
+        return Outcome(job_name, shard, report, time.monotonic() - started)
+
+    def _context(self, job: Job) -> Context:
+        configs = {alias: self.plan.engines[alias] for alias in job.stage.engines()}
+        return Context(
+            job=job.name,
+            run=self.plan.config.name,
+            run_seed=self.plan.config.seed,
+            fingerprint=job.fingerprint,
+            engines={alias: self.engines[alias] for alias in configs},
+            engine_models={alias: c.model for alias, c in configs.items()},
+            engine_kinds={alias: c.kind for alias, c in configs.items()},
+            engine_families={alias: c.family for alias, c in configs.items()},
+        )
+
+    def _read_source(self, job: Job, stage: SourceStage, shard: int) -> tuple[list[Record], int]:
+        start, stop, offset = self.index.slices[shard]
+        rows = list(stage.read(Slice(start, stop, offset), frozenset(self.index.duplicates), job.name))
+        return rows, stop - start
+
+    def _examples(self, job: Job, shard: int) -> list[Example[Any]]:
+        """One example per prompt that no upstream job rejected, in the order of the source."""
+        lost = {
+            r.prompt_id for name in job.inputs[1:] for r in self._load(self.plan.jobs[name], Reject, shard)
+            if r.subject == "prompt"
+        }  # fmt: skip
+        prompts = self._load(self.plan.source, Prompt, shard)
+        examples: dict[str, Example[Any]] = {p.prompt_id: Example(p) for p in prompts if p.prompt_id not in lost}
+        for cls in job.stage.needs():
+            grouped: dict[str, list[Any]] = {prompt_id: [] for prompt_id in examples}
+            for maker in self.plan.makers(job, cls):
+                for row in self._load(maker, cls, shard):
+                    if row.prompt_id in grouped:
+                        grouped[row.prompt_id].append(row)
+            for prompt_id, rows in grouped.items():
+                setattr(examples[prompt_id], FIELD_OF[cls], rows)
+        return list(examples.values())
+
+    def _load(self, job: Job, cls: type[R], shard: int) -> list[R]:
+        key = (job.name, cls, shard)
+        if key not in self._kept:
+            self._keep(key, self.store.read(job.name, cls, shard, main=cls is job.table))
+        return self._kept[key]
+
+    def _keep(self, key: tuple[str, type[Record], int], rows: Sequence[Record]) -> None:
+        self._kept[key] = list(rows)
+        while len(self._kept) > KEPT_SHARDS:
+            self._kept.popitem(last=False)
+
+    async def _process(
+        self, job: Job, examples: Sequence[Example[Any]], ctx: Context, dog: Watchdog
+    ) -> list[Record]:  # fmt: skip
+        if not job.stage.engines():  # nothing to wait for: no task per example
+            return [row for e in examples for row in await self._one(job, e, ctx, dog)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                dog.watch(asyncio.current_task())
+                tasks = [group.create_task(self._one(job, e, ctx, dog)) for e in examples]
+        except* EngineError as failures:
+            raise EngineError(f"job {job.name}: {failures.exceptions[0]}") from failures
+        except* Exception as failures:
+            raise failures.exceptions[0] from None
+        return [row for task in tasks for row in task.result()]
+
+    async def _one(self, job: Job, example: Example[Any], ctx: Context, dog: Watchdog) -> Sequence[Record]:
+        try:
+            rows = await job.stage.process(example, ctx)
+        except Rejected as why:
+            prompt_id = example.prompt.prompt_id
+            rows = [Reject(prompt_id, job.name, "prompt", why.reason, why.detail, subject_id=prompt_id)]
+        except (EngineError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # a bug of ours or of an engine: say where, fail the shard
+            error.add_note(f"while job {job.name} processed prompt {example.prompt.prompt_id}")
+            raise
+        dog.alive()
+        return rows
+
+    def _commit(self, job: Job, shard: int, rows: Sequence[Record], size: int, ctx: Context) -> Report:
+        made: tuple[type[Record], ...] = (*job.stage.makes(), Reject)
+        tables: dict[type[Record], list[Record]] = {cls: [] for cls in made}
+        for row in rows:
+            tables[type(row)].append(row)
+            if isinstance(row, (Judgment, Rationale)):
+                ctx.count(f"status:{row.status}")
+        subject = "row" if isinstance(job.stage, SourceStage) else "prompt"
+        rejected = [r for r in tables[Reject] if isinstance(r, Reject) and r.subject == subject]
+        for reject in tables[Reject]:
+            if isinstance(reject, Reject):
+                ctx.count(f"reject:{reject.subject}:{reject.reason}")
+        report: Report = {
+            "rows_in": size,
+            "kept": size - len(rejected),
+            "rejected": len(rejected),
+            "rows_out": len(tables[job.table]),
+            "tokens": _total(rows),
+            "counts": dict(sorted(ctx.counts.items())),
+        }
+        self.store.write(job.name, shard, tables, report)
+        for cls, kept in tables.items():
+            self._keep((job.name, cls, shard), kept)
+        return report
+
+
+def _total(rows: Sequence[Record]) -> int:
+    """Tokens that engines generated for these rows, as far as rows say."""
+    total = 0
+    for row in rows:
+        if isinstance(row, (Candidate, Rationale)):
+            total += row.n_tokens or 0
+        elif isinstance(row, Judgment):
+            total += row.n_out or 0
+    return total

@@ -1,0 +1,161 @@
+"""Sample n answers to every prompt, from one engine or a weighted pool of them, plain or under system principles."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import ClassVar, NamedTuple
+
+from msgspec.structs import replace
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from pipeline import ids
+from pipeline.engine import Completion, Request, Sampling
+from pipeline.prompts import Template
+from pipeline.records import Candidate, Message, Prompt
+from pipeline.stage import Context, Example, Stage
+
+
+class Principle(BaseModel):
+    """A system text that asks for one quality (UltraFeedback: helpfulness, honesty, …), drawn with `weight`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    text: str
+    weight: float = Field(1.0, gt=0)
+
+
+class Ask(NamedTuple):
+    """What one engine of the pool is asked. `purpose` tells the requests of one prompt apart."""
+
+    engine: str
+    principle: Principle | None
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    purpose: str
+
+
+class Generate(Stage):
+    """Candidates. `engine`: one alias, or `pool`: alias -> weight, from which `models_per_prompt` are drawn without
+    replacement (UltraFeedback draws 4 of 17); `sampling.n` answers from each. `reference: true` adds one greedy answer
+    of the first engine drawn.
+    """
+
+    version: ClassVar[int] = 1
+    template_variables: ClassVar[frozenset[str]] = frozenset({"prompt", "principle"})
+
+    engine: str | None = None
+    pool: dict[str, float] = Field(default_factory=dict)
+    models_per_prompt: int | None = Field(None, ge=1)
+    sampling: Sampling = Sampling()
+    template: str | None = None
+    principles: tuple[Principle, ...] = ()
+    reference: bool = False
+    token_ids: bool = False
+    policy_relation: str | dict[str, str] = "on"
+
+    @field_validator("pool")
+    @classmethod
+    def _weights_are_positive(cls, pool: dict[str, float]) -> dict[str, float]:
+        if any(weight <= 0 for weight in pool.values()):
+            raise ValueError("weights of a pool must be above 0; leave an engine out to never draw it")
+        return pool
+
+    @model_validator(mode="after")
+    def _one_way_to_name_engines(self) -> Generate:
+        if bool(self.engine) == bool(self.pool):
+            raise ValueError("give either engine: alias or pool: {alias: weight, …}")
+        if self.models_per_prompt and self.models_per_prompt > len(self.engines()):
+            raise ValueError(
+                f"models_per_prompt is {self.models_per_prompt}, the pool has {len(self.engines())} engines"
+            )
+        return self
+
+    def engines(self) -> tuple[str, ...]:
+        return (self.engine,) if self.engine else tuple(self.pool)
+
+    async def process(self, example: Example[Prompt], ctx: Context) -> list[Candidate]:
+        prompt = example.prompt
+        asks = self._asks(prompt, ctx)
+        requests = [self._request(prompt, ask, ctx) for ask in asks]
+        if len(asks) == 1:
+            answers = [await ctx.engines[asks[0].engine].generate(requests)]
+        else:
+            calls = (ctx.engines[ask.engine].generate([r]) for ask, r in zip(asks, requests, strict=True))
+            answers = await asyncio.gather(*calls)
+        made: list[Candidate] = []
+        for ask, request, (completions,) in zip(asks, requests, answers, strict=True):
+            for completion in completions:
+                made.append(self._candidate(ask, request, completion, len(made), ctx))
+        return made
+
+    def _asks(self, prompt: Prompt, ctx: Context) -> list[Ask]:
+        """Who is asked what. Draws depend on the prompt alone, so any worker draws the same."""
+        draw = ids.stream(ctx.run_seed, ctx.job, prompt.prompt_id, "generate")
+        template = self.templates()[0] if self.template else None
+        asks = []
+        for alias in self._draw_engines(draw):
+            principle = (
+                draw.choices(self.principles, [p.weight for p in self.principles])[0] if self.principles else None
+            )
+            messages = _messages(prompt, principle, template)
+            asks.append(Ask(alias, principle, messages, self.sampling, f":{alias}" if self.pool else ""))
+        if self.reference:
+            greedy = self.sampling.model_copy(update={"n": 1, "temperature": 0.0})
+            asks.append(Ask(asks[0].engine, None, _messages(prompt, None, template), greedy, ":reference"))
+        return asks
+
+    def _request(self, prompt: Prompt, ask: Ask, ctx: Context) -> Request:
+        return Request(
+            sampling=ask.sampling,
+            key=f"{ctx.job}:{prompt.prompt_id}{ask.purpose}",
+            seed=ctx.seed(prompt.prompt_id, f"generate{ask.purpose}"),
+            messages=ask.messages,
+            want_token_ids=self.token_ids,
+        )
+
+    def _draw_engines(self, draw: random.Random) -> list[str]:
+        """`models_per_prompt` engines without replacement, by weight (Efraimidis–Spirakis keys); all when not set."""
+        if not self.pool:
+            return list(self.engines())
+        keyed = sorted(((draw.random() ** (1 / weight), alias) for alias, weight in self.pool.items()), reverse=True)
+        return [alias for _, alias in keyed[: self.models_per_prompt or len(keyed)]]
+
+    def _candidate(self, ask: Ask, request: Request, completion: Completion, index: int, ctx: Context) -> Candidate:
+        prompt_id = request.key.split(":")[1]
+        model = completion.model or ctx.engine_models[ask.engine]
+        system = ask.messages[0].content if ask.messages[0].role == "system" else None
+        relation = self.policy_relation
+        return Candidate(
+            prompt_id=prompt_id,
+            candidate_id=ids.content_hash("cand/1", prompt_id, ctx.job, model, index, completion.text),
+            text=completion.text,
+            job=ctx.job,
+            sample_idx=index,
+            model=model,
+            engine=ctx.engine_kinds[ask.engine],
+            temperature=ask.sampling.temperature,
+            top_p=ask.sampling.top_p,
+            seed=request.seed,
+            max_tokens=ask.sampling.max_tokens,
+            finish_reason=completion.finish_reason,
+            n_tokens=completion.n_tokens,
+            mean_logp=completion.mean_logp,
+            policy_relation=relation if isinstance(relation, str) else relation.get(ask.engine),
+            principle=ask.principle.name if ask.principle else None,
+            gen_context_id=ids.content_hash("context/1", system) if system else None,
+            token_ids=completion.token_ids,
+        )
+
+
+def _messages(prompt: Prompt, principle: Principle | None, template: Template | None) -> tuple[Message, ...]:
+    """The prompt as it is, or through a template; a principle without a template becomes the first system message."""
+    if template:
+        return template.render(prompt=prompt.text, principle=principle.text if principle else "")
+    if not principle:
+        return prompt.messages
+    head, rest = prompt.messages[0], prompt.messages
+    if head.role == "system":
+        return (replace(head, content=f"{head.content}\n\n{principle.text}"), *rest[1:])
+    return (Message("system", principle.text), *rest)

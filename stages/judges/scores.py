@@ -1,0 +1,132 @@
+"""From raw judgments to one score per candidate: pure, without a model, run again at will (spec judges C0.6, C3 J1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from msgspec import Struct
+
+from pipeline.records import Judgment
+
+Source = tuple[str, str, str | None]  # job, judge, aspect
+K = TypeVar("K")
+
+
+class AspectScore(Struct, frozen=True, gc=False):
+    """What one judge of one job gave a candidate on one aspect: mean of n samples, population std (judge's scale)."""
+
+    job: str
+    judge: str
+    aspect: str | None
+    raw: float
+    normalized: float  # raw mapped from [scale_min, scale_max] to [0, 1]
+    scale_min: float
+    scale_max: float
+    n: int
+    std: float
+
+
+class CandidateScore(Struct, frozen=True, gc=False):
+    """All that judges said about one candidate.
+
+    value: weighted mean of the normalized aspect scores, on [0, 1]; None when fewer than half of the weights answered.
+    outcome: what deterministic checks found; None when none decided or they disagree. n_ok and n_failed count
+    judgments of both sorts; `na` (no reference, aspect does not apply) is neither.
+    """
+
+    value: float | None
+    outcome: bool | None
+    scores: tuple[AspectScore, ...]
+    n_ok: int
+    n_failed: int
+
+
+class _Tally:
+    """What was collected for one candidate so far."""
+
+    __slots__ = ("failed", "ok", "outcomes", "samples")
+
+    def __init__(self) -> None:
+        self.samples: dict[Source, list[float]] = {}
+        self.outcomes: set[bool] = set()
+        self.ok = 0
+        self.failed = 0
+
+
+def candidate_scores(
+    judgments: Sequence[Judgment], weights: Mapping[str, float] | None = None
+) -> dict[str, CandidateScore]:
+    """Scores of the candidates that `judgments` (of one prompt, any jobs) concern, by candidate id.
+
+    weights: aspect name -> weight; aspects not named weigh 1. Several judges of an aspect share its weight. An aspect
+    that was asked for anywhere in `judgments` counts towards the total even where its answer is missing. Judgments of
+    more than one candidate (pairwise, listwise) are left to the pairwise aggregation.
+    """
+    tallies: dict[str, _Tally] = {}
+    scales: dict[Source, tuple[float, float]] = {}
+    for judgment in judgments:
+        if len(judgment.cand_ids) != 1:
+            continue
+        tally = tallies.get(judgment.cand_ids[0])
+        if tally is None:
+            tally = tallies[judgment.cand_ids[0]] = _Tally()
+        value = judgment.value if judgment.status == "ok" else None
+        if value is not None:
+            tally.ok += 1
+        elif judgment.status != "na":
+            tally.failed += 1
+        if judgment.mode == "tool":
+            if value is not None:
+                tally.outcomes.add(value >= 0.5)
+            continue
+        source = (judgment.job, judgment.judge_id, judgment.aspect)
+        scales[source] = (judgment.scale_min, judgment.scale_max)
+        if value is not None:
+            tally.samples.setdefault(source, []).append(value)
+    shares = _shares(scales, weights or {})
+    return {candidate: _score(tally, scales, shares) for candidate, tally in tallies.items()}
+
+
+def _shares(sources: Mapping[Source, object], weights: Mapping[str, float]) -> dict[Source, float]:
+    """The weight of each source: its aspect's weight, divided among the judges of that aspect."""
+    judges: dict[str | None, int] = {}
+    for _, _, aspect in sources:
+        judges[aspect] = judges.get(aspect, 0) + 1
+    return {source: weights.get(source[2] or "", 1.0) / judges[source[2]] for source in sources}
+
+
+def _score(
+    tally: _Tally, scales: Mapping[Source, tuple[float, float]], shares: Mapping[Source, float]
+) -> CandidateScore:
+    scores = tuple([_aspect(source, values, scales[source]) for source, values in tally.samples.items()])
+    outcome = next(iter(tally.outcomes)) if len(tally.outcomes) == 1 else None
+    return CandidateScore(
+        weighted_mean({s: score.normalized for s, score in zip(tally.samples, scores, strict=True)}, shares),
+        outcome,
+        scores,
+        tally.ok,
+        tally.failed,
+    )
+
+
+def _aspect(source: Source, values: Sequence[float], scale: tuple[float, float]) -> AspectScore:
+    job, judge, aspect = source
+    low, high = scale
+    n = len(values)
+    mean = sum(values) / n
+    std = 0.0 if n == 1 else math.sqrt(sum((v - mean) ** 2 for v in values) / n)
+    span = high - low
+    return AspectScore(job, judge, aspect, mean, (mean - low) / span if span > 0 else 0.0, low, high, n, std)
+
+
+def weighted_mean(values: Mapping[K, float], weights: Mapping[K, float]) -> float | None:
+    """Mean of `values` under the weights of the keys present, renormalised (UltraFeedback with N/A aspects).
+
+    None when the present keys hold less than half of all `weights`, or no weight at all.
+    """
+    present = sum([weights[key] for key in values])
+    if present <= 0 or 2 * present < sum(weights.values()) * (1 - 1e-12):
+        return None
+    return sum([weights[key] * value for key, value in values.items()]) / present

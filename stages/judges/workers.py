@@ -1,0 +1,113 @@
+"""Processes for checks that may hang: each check has a time limit, and what exceeds it is killed and replaced.
+
+Not concurrent.futures: its pool breaks when a worker dies and cannot stop one that hangs. Plain pipes and one thread
+per worker, so that it serves any event loop, forks nothing and leaves no process behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import json
+import select
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import EngineError
+
+_SCRIPT = Path(__file__).with_name("math_worker.py")
+_STARTUP_S = 120.0  # imports on a loaded machine
+_PATIENCE = 20.0  # wall seconds per second of the limit: the worker's own alarm counts processor time
+
+
+class Worker:
+    """One child process. `ask` starts it when there is none."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, limit_s: float, check: str, *arguments: str) -> dict[str, Any] | None:
+        """The reply of `check`; None when it took more than `limit_s` of processor time or its process down with it.
+
+        Raises EngineError when no process can be started.
+        """
+        process = self.process or self._start()
+        try:
+            assert process.stdin is not None
+            process.stdin.write(json.dumps([limit_s, check, *arguments]).encode() + b"\n")
+            process.stdin.flush()
+            reply: dict[str, Any] | None = self._line(process, limit_s * _PATIENCE)
+        except OSError:
+            reply = None
+        if reply is None:
+            self.stop()
+        return reply
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # -P: the script's folder is no place to import from, its files would hide modules of other packages.
+        self.process = process = subprocess.Popen(
+            [sys.executable, "-P", str(_SCRIPT)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        if self._line(process, _STARTUP_S) != "ready":
+            self.stop()
+            raise EngineError(
+                f"the checking process did not start; try `{sys.executable} {_SCRIPT}` to see why "
+                "(LaTeX answers need math-verify: the extra `math`)"
+            )
+        return process
+
+    @staticmethod
+    def _line(process: subprocess.Popen[bytes], limit_s: float) -> Any:
+        assert process.stdout is not None
+        poll = select.poll()  # not select(): descriptors above 1023 are common in a worker with many engines
+        poll.register(process.stdout, select.POLLIN)
+        line = process.stdout.readline() if poll.poll(limit_s * 1000) else b""
+        return json.loads(line) if line.endswith(b"\n") else None
+
+    def stop(self) -> None:
+        """Kills the process, if any, and waits for its end."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            with process:  # closes the pipes
+                process.wait()
+
+
+class Workers:
+    """A pool of `size` workers, started when first needed, ended with the interpreter."""
+
+    def __init__(self, size: int) -> None:
+        self._local = threading.local()
+        self._all: list[Worker] = []
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix="check")
+
+    async def ask(self, limit_s: float, check: str, *arguments: str) -> dict[str, Any] | None:
+        """As Worker.ask, off the event loop, by the next worker that is free."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, limit_s, check, *arguments)
+
+    def _ask(self, limit_s: float, check: str, *arguments: str) -> dict[str, Any] | None:
+        worker: Worker | None = getattr(self._local, "worker", None)
+        if worker is None:
+            worker = self._local.worker = Worker()
+            self._all.append(worker)
+        return worker.ask(limit_s, check, *arguments)
+
+    def close(self) -> None:
+        """Ends all processes; checks that wait are dropped."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in self._all:
+            worker.stop()
+
+
+@functools.cache
+def shared_workers(size: int) -> Workers:
+    """The one pool of that size in this process."""
+    workers = Workers(size)
+    atexit.register(workers.close)
+    return workers

@@ -1,0 +1,213 @@
+"""The source of a run: prompts from JSON lines, Parquet or Hugging Face data sets, with what comes along with them."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import itertools
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from pipeline.engine import resolve_path
+from pipeline.errors import PlanError, Rejected
+from pipeline.pair import Pair
+from pipeline.records import Candidate, Judgment, Prompt, Record, Reject, Source
+from pipeline.stage import Slice, SourceIndex, SourceStage
+from stages.sources.columns import Columns, Row, getter
+from stages.sources.hub import Hub, HubDataset
+from stages.sources.readers import Reader, open_reader
+from stages.sources.rows import RowReader
+
+SAMPLE = 20  # rows that `check` looks at
+NO_PROMPT = bytes(16)
+
+
+class Prompts(SourceStage):
+    """Reads prompts; also ready candidates (with scores) or ready preference pairs, where columns for them are mapped.
+
+    Every row becomes a prompt, adds to the prompt of the row before it (`on_duplicate: merge`), or is a reject that
+    names file and line.
+    """
+
+    path: str | None = None  # .jsonl, .jsonl.gz, .jsonl.zst, .parquet, a folder of Parquet files, or a glob
+    hf: Hub | None = None
+    columns: Columns
+    score_range: tuple[float, float] | None = None  # of the scores the input brings
+    dataset: str | None = None  # name for `source.dataset`; default: the file's
+    license: str | None = None
+    lang: str | None = None
+    limit: int | None = Field(None, ge=1)  # rows to read
+    on_duplicate: Literal["reject", "merge"] = "reject"  # merge: rows next to each other that ask the same
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Prompts:
+        if (self.path is None) == (self.hf is None):
+            raise ValueError("give either path or hf")
+        if self.columns.has_scores and self.score_range is None:
+            raise ValueError("scores need their score_range: [lowest, highest]")
+        if self.score_range and not self.score_range[0] < self.score_range[1]:
+            raise ValueError("score_range is [lowest, highest]")
+        return self
+
+    def makes(self) -> tuple[type[Record], ...]:
+        """Prompt, and Candidate, Judgment and Pair where the columns bring them."""
+        columns = self.columns
+        made: list[type[Record]] = [Prompt]
+        if columns.candidates or columns.chosen:
+            made.append(Candidate)
+        if columns.scores or columns.candidate_score:
+            made.append(Judgment)
+        if columns.chosen:
+            made.append(Pair)
+        return tuple(made)
+
+    def stamp(self) -> str:
+        """Names, sizes and modification times."""
+        return self._reader.stamp()
+
+    def check(self) -> None:
+        """Raises PlanError when the input is missing or a mapped column is in none of the first rows."""
+        _opened.cache_clear()
+        if self.hf is None or self.hf.is_local:
+            self._check_columns()
+
+    def index(self, shard_size: int) -> SourceIndex:
+        """One pass over the rows; memory is 16 bytes for each."""
+        _opened.cache_clear()  # the file may have changed since this process last looked
+        self._check_columns()
+        reader, maker = self._reader, self._rows_of("index")
+        digests, slices, previous, rows = bytearray(), [], NO_PROMPT, 0
+        start, offset = 0, 0
+        cut_anywhere = self.on_duplicate == "reject"  # else rows that ask the same stay in one slice
+        for rows, (place, row) in enumerate(itertools.islice(reader.rows(0, 0, self._wanted), self.limit), 1):
+            digest = _digest(maker, row)
+            if rows - 1 - start >= shard_size and (cut_anywhere or digest not in (previous, NO_PROMPT)):
+                slices.append((start, rows - 1, offset))
+                start, offset = rows - 1, place
+            digests += digest
+            previous = digest if digest != NO_PROMPT else previous
+        if rows > start:
+            slices.append((start, rows, offset))
+        if not rows:
+            raise PlanError(f"{reader.name} has no rows")
+        duplicates = repeated(digests, adjacent_too=cut_anywhere)
+        return SourceIndex(
+            rows=rows, content=reader.content(), stamp=reader.stamp(), slices=tuple(slices), duplicates=duplicates
+        )  # fmt: skip
+
+    def read(self, part: Slice, duplicates: frozenset[int], job: str) -> Iterator[Record]:
+        """The records of the rows [start, stop), in their order."""
+        reader, maker = self._reader, self._rows_of(job)
+        lines: dict[str, int] = {}
+        made: set[str] = set()
+        wanted = itertools.islice(reader.rows(part.start, part.offset, self._wanted), part.stop - part.start)
+        for number, (_, row) in enumerate(wanted, part.start):
+            where = reader.where(number)
+            try:
+                if isinstance(row, Rejected):
+                    raise row
+                records = maker.records(row, where, str(number + 1))
+                prompt_id = records[0].prompt_id
+                if number in duplicates:
+                    earlier = reader.where(lines[prompt_id]) if prompt_id in lines else "an earlier row"
+                    raise Rejected("duplicate_prompt", f"repeats the prompt of {earlier}")
+            except Rejected as why:
+                yield Reject("", job, "row", why.reason, f"{where}: {why.detail}")
+                continue
+            if prompt_id not in lines:
+                lines[prompt_id] = number
+                made.clear()
+                yield records[0]
+            yield from _new(records[1:], made)
+
+    @property
+    def _reader(self) -> Reader:
+        if self.hf:
+            return HubDataset(self.hf)
+        return _opened(str(resolve_path(self.path or "").absolute()))
+
+    @functools.cached_property
+    def _wanted(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(path for _, path in self.columns.paths()))
+
+    def _rows_of(self, job: str) -> RowReader:
+        name = self.dataset or (self.hf.path if self.hf else self._reader.name.split(".")[0])
+        source = Source(name, self.hf.name if self.hf else None, None, self.license, self.lang)
+        return RowReader(self.columns, job, source, self.score_range)
+
+    def _check_columns(self) -> None:
+        sample = [row for _, row in itertools.islice(self._reader.rows(0, 0, ()), SAMPLE)]
+        rows: list[Row] = [row for row in sample if not isinstance(row, Rejected)]
+        if not rows:
+            why = (
+                f"none of its first {len(sample)} lines is a JSON object ({sample[0]})" if sample else "it has no rows"
+            )
+            raise PlanError(f"{self._reader.name} cannot be read: {why}")
+        for key, path in self.columns.paths():
+            find = getter(path)
+            if all(find(row) is None and path not in row for row in rows):
+                known = list(dict.fromkeys(name for row in rows for name in row))
+                near = difflib.get_close_matches(path, known, 1)
+                hint = f"did you mean {near[0]}? " if near else ""
+                raise PlanError(
+                    f"columns.{key}: {self._reader.name} has no column {path!r}; {hint}its columns: {', '.join(known)}"
+                )
+
+
+@functools.lru_cache(maxsize=1)  # one per process, outside the stage, which travels between processes
+def _opened(path: str) -> Reader:
+    return open_reader(path)
+
+
+def _digest(maker: RowReader, row: Row | Rejected) -> bytes:
+    """16 bytes that identify the row's prompt; NO_PROMPT for a row that is none."""
+    if isinstance(row, Rejected):
+        return NO_PROMPT
+    try:
+        return bytes.fromhex(maker.records(row, "", "")[0].prompt_id)
+    except Rejected:
+        return NO_PROMPT
+
+
+def repeated(digests: bytes | bytearray, adjacent_too: bool) -> tuple[int, ...]:
+    """Numbers of the rows that repeat an earlier row's digest (16 bytes per row; all zero: no prompt), ascending.
+
+    With `adjacent_too` false, a row that continues an unbroken run of the digest's first appearance is no repetition.
+    """
+    table = np.frombuffer(bytes(digests), dtype=[("high", ">u8"), ("low", ">u8")])
+    valid = np.flatnonzero((table["high"] != 0) | (table["low"] != 0))
+    keys = table[valid]
+    order = np.lexsort((np.arange(len(keys)), keys["low"], keys["high"]))
+    sorted_keys = keys[order]
+    same = np.zeros(len(keys), dtype=bool)
+    same[1:] = sorted_keys[1:] == sorted_keys[:-1]
+    if not adjacent_too:
+        # `order` is ascending within equal keys, so the first run is where positions go up by one from the start.
+        run = np.arange(len(keys)) - np.maximum.accumulate(np.where(same, 0, np.arange(len(keys))))
+        first = order[np.arange(len(keys)) - run]
+        same &= order - first != run
+    return tuple(int(n) for n in np.sort(valid[order[same]]))
+
+
+def _new(records: list[Record], made: set[str]) -> Iterator[Record]:
+    """What was not already made for the same prompt by a merged row."""
+    for record in records:
+        key = _identity(record)
+        if key not in made:
+            if key:
+                made.add(key)
+            yield record
+
+
+def _identity(record: Record) -> str:
+    match record:
+        case Candidate():
+            return record.candidate_id
+        case Judgment():
+            return record.judgment_key
+        case Pair():
+            return record.pair_id
+    return ""  # rejects are all told
