@@ -37,9 +37,17 @@ def _normal(value: Any) -> Any:
     return value
 
 
+def _canonical(parts: tuple[Any, ...]) -> bytes:
+    """Canonical JSON. ASCII is its own NFC and NaN would have become null, so most values need no walk."""
+    encoded = _encode(parts)
+    if encoded.isascii() and b"null" not in encoded:
+        return encoded
+    return _encode(_normal(parts))
+
+
 def content_hash(*parts: Any) -> str:
     """32 hex digits that identify the JSON-like `parts`; equal content gives equal ids on every machine."""
-    return hashlib.sha256(_encode(_normal(parts))).hexdigest()[:32]
+    return hashlib.sha256(_canonical(parts)).hexdigest()[:32]
 
 
 def prompt_id(messages: Sequence[HasRoleAndContent]) -> str:
@@ -64,9 +72,9 @@ def unordered_id(context_id: str | None, chosen: list[str], rejected: list[str])
 
 def seed(*parts: Any) -> int:
     """A 31-bit sampling seed from (run seed, job, prompt id, purpose, attempt …), never from a counter."""
-    return int.from_bytes(hashlib.sha256(_encode(_normal(("seed/1", *parts)))).digest()[:4], "big") >> 1
+    return int.from_bytes(hashlib.sha256(_canonical(("seed/1", *parts))).digest()[:4], "big") >> 1
 
 
 def stream(*parts: Any) -> random.Random:
     """A random stream of its own per item, so that draws do not depend on sharding or worker count."""
-    return random.Random(hashlib.sha256(_encode(_normal(("stream/1", *parts)))).digest())
+    return random.Random(hashlib.sha256(_canonical(("stream/1", *parts))).digest())

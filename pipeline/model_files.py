@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.engine import resolve_path
@@ -33,13 +35,34 @@ def find_model(model: str, field: str = "model") -> str:
     return model
 
 
+def read_template(given: str | None) -> str | None:
+    """The text of a chat template, given as such or as a file. Raises PlanError for a file that does not exist."""
+    if given is None or "{" in given:
+        return given
+    try:
+        return resolve_path(given).read_text(encoding="utf-8")
+    except OSError:
+        raise PlanError(f"chat_template {given!r} is neither a template's text nor a file that exists") from None
+
+
+def adapter_rank(lora: str) -> int:
+    """The rank of a LoRA adapter. Raises PlanError when its folder does not say."""
+    try:
+        return int(json.loads(Path(find_model(lora, "lora"), "adapter_config.json").read_text(encoding="utf-8"))["r"])
+    except (OSError, ValueError, KeyError) as error:
+        raise PlanError(f"lora {lora!r} has no adapter_config.json with r ({error})") from None
+
+
 def model_digest(folder: Path) -> str:
-    """16 hex digits that identify a model's files by content; of large files size and 64 evenly spread blocks count."""
+    """What identifies a model: the digest of its configs, tokenizer and weights."""
+    kinds = {".json", ".safetensors", ".jinja", ".bin", ".model", ".gguf"}
+    return files_digest(sorted(path for path in folder.iterdir() if path.suffix in kinds))
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """16 hex digits that identify files by name and content; of large files size and 64 evenly spread blocks count."""
     whole = hashlib.sha256()
-    names = sorted(
-        p for p in folder.iterdir() if p.suffix in {".json", ".safetensors", ".jinja", ".bin", ".model", ".gguf"}
-    )
-    for path in names:
+    for path in paths:
         size = path.stat().st_size
         whole.update(f"{path.name}\0{size}\0".encode())
         with path.open("rb") as file:

@@ -78,6 +78,10 @@ class Progress:
             }
         )
 
+    def mark(self, event: str, **fields: Any) -> None:
+        """Something happened that the log should know the moment of."""
+        self._write({"event": event, "at": round(time.monotonic() - self.started, 3), **fields})
+
     def engines(self, stats: Mapping[str, Mapping[str, float]]) -> None:
         """Counters of engines that are about to be closed."""
         for alias, counters in stats.items():

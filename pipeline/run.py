@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from pipeline import signals
 from pipeline.engine import EngineConfig
 from pipeline.errors import EngineDied, EngineError, Interrupted, RunError
 from pipeline.executor import Executor
@@ -44,10 +44,13 @@ class Driver:
 
     async def run(self) -> None:
         """Works every unit that is not there yet. Raises Interrupted, RunError, EngineError or PlanError."""
+        for job in self.plan.jobs.values():
+            self._check_rejects(job)
         if all(len(self.store.done(name)) == len(self.index.slices) for name in self.plan.jobs):
             self._finish_jobs()
             return
         executor = self._executor()
+        signals.take_over()
         try:
             for names in phases(self.plan, self._staged(executor)):
                 done = {name: self.store.done(name) for name in self.plan.jobs}
@@ -56,8 +59,10 @@ class Driver:
                     continue
                 needed = sorted({a for n in names if schedule.left[n] for a in self.plan.jobs[n].stage.engines()})
                 self.progress.say(f"starting engines: {', '.join(needed)}" if needed else "no engines needed")
-                await self._or_stop(executor.open(needed))
-                await self._work(schedule, executor)
+                await executor.open(needed)
+                self.progress.mark("engines_up", engines=needed)
+                with signals.draining(self.stopping):
+                    await self._work(schedule, executor)
                 self.progress.engines(await executor.stats())
                 await executor.close(needed)
         finally:
@@ -79,16 +84,6 @@ class Driver:
         wanted = sum(e.resources.gpus * e.resources.replicas for e in self.plan.engines.values())
         schedule = self.plan.config.schedule
         return schedule == "staged" or (schedule == "auto" and wanted > executor.gpus())
-
-    async def _or_stop(self, work: Any) -> None:
-        """Awaits `work` unless a signal comes first."""
-        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self.stopping.wait())
-        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if not task.done():
-            task.cancel()
-            raise Interrupted("stopped before the engines were up; run the same command again to go on")
-        task.result()
 
     async def _work(self, schedule: Schedule, executor: Executor) -> None:
         running: dict[asyncio.Future[Any], Unit] = {}
@@ -191,19 +186,12 @@ def execute(
     """Plans and runs a config; blocks until done. Raises PrefsynthError; its exit_code is the process's."""
     plan = make_plan(data)
     store = Store(f"{plan.config.runs_dir}/{plan.config.name}")
-    with lock(store):
+    with signals.raising(), lock(store):
         prepare(plan, store, rebuild)
         store.write_text(json.dumps(data, indent=1, ensure_ascii=False), "run.json")  # for status, show, report
         index = load_index(plan, store)
         totals = {name: totals_of(store, name) for name in plan.jobs}
         with Progress(plan, store, plain, quiet) as progress:
             driver = Driver(plan, data, store, index, totals, progress, make_engine)
-            asyncio.run(_with_signals(driver))
+            asyncio.run(driver.run())
     return driver
-
-
-async def _with_signals(driver: Driver) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, driver.stopping.set)
-    await driver.run()

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.engine import Request
 from pipeline.errors import Rejected
 from pipeline.labels import merge
+from pipeline.model_files import adapter_rank, find_model
 
 # Bfloat16 kernels of some CPUs end the engine's process with SIGILL for prompts of up to this many tokens.
 SHORT_PROMPT = 4
 
 
+def engine_arguments(fields: Mapping[str, Any], dtype: str, on_cpu: bool) -> dict[str, Any]:
+    """Arguments of vLLM's AsyncEngineArgs from the fields of a Vllm config."""
+    same = ("max_model_len", "max_num_seqs", "seed", "quantization", "enable_prefix_caching")
+    made = {name: fields[name] for name in same} | {
+        "model": find_model(fields["model"]),
+        "dtype": dtype,
+        "tensor_parallel_size": fields["tensor_parallel"],
+        "enforce_eager": on_cpu if fields["enforce_eager"] is None else fields["enforce_eager"],
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+    }
+    if on_cpu:
+        made["kv_cache_memory_bytes"] = int(fields["cpu_kv_cache_gb"] * 2**30)
+    else:
+        made["gpu_memory_utilization"] = fields["gpu_memory_utilization"]
+    if fields["tensor_parallel"] == 1:  # the model lives in the engine's process, also inside a Ray actor
+        made["distributed_executor_backend"] = "uni"
+    if fields["lora"] is not None:
+        made |= {"enable_lora": True, "max_lora_rank": adapter_rank(fields["lora"])}
+    return made | fields["engine_args"]
+
+
 def sampling_arguments(request: Request, labels: Mapping[int, str], mean_logp: bool) -> dict[str, Any]:
     """Arguments of vLLM's SamplingParams, but for structured outputs. `labels`: token id -> label.
 
-    Sample i of n gets seed + i from vLLM.
+    Sample i of n gets seed + i from vLLM. Greedy samples are all the same; vLLM refuses to make several.
     """
     sampling = request.sampling
+    if request.structured:  # after the grammar's mask they would say that only the allowed tokens were likely
+        labels = {}
     return {
-        "n": sampling.n,
+        "n": sampling.n if sampling.temperature else 1,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
@@ -56,17 +81,21 @@ def check_length(n_prompt: int, max_tokens: int, context: int, shortest: int) ->
         raise Rejected("prompt_too_short", told + ("; set dtype: float32 for less" if n_prompt else ""))
 
 
-def read_labels(labels: Mapping[int, str], found: Any) -> dict[str, float] | None:
-    """Log-probabilities of the labels at the last position whose sampled token is one; None when none was sampled.
+def last_label(labels: Mapping[int, str], tokens: Sequence[int]) -> int | None:
+    """Position of the last token that is a label."""
+    return next((i for i in range(len(tokens) - 1, -1, -1) if tokens[i] in labels), None)
+
+
+def read_labels(labels: Mapping[int, str], found: Any, position: int | None) -> dict[str, float] | None:
+    """Log-probabilities of the labels at a position of an answer; None where there is none.
 
     found: vLLM's FlatLogprobs, at each position the sampled token first and then the tokens of `labels`.
     """
-    names = tuple(dict.fromkeys(labels.values()))
-    for start, end in zip(reversed(found.start_indices), reversed(found.end_indices), strict=True):
-        if found.token_ids[start] in labels:
-            row = zip(found.token_ids[start + 1 : end], found.logprobs[start + 1 : end], strict=True)
-            return merge(names, [(labels[token], logprob) for token, logprob in row])
-    return None
+    if position is None:
+        return None
+    start, end = found.start_indices[position] + 1, found.end_indices[position]
+    spelled = zip(found.token_ids[start:end], found.logprobs[start:end], strict=True)
+    return merge(tuple(dict.fromkeys(labels.values())), [(labels[token], logprob) for token, logprob in spelled])
 
 
 def read_scores(found: Any, start: int, tokens: list[int]) -> list[float] | None:

@@ -50,8 +50,8 @@ def solving(model: torch.nn.Module, tokenizer: object, count: int, seed: int) ->
     """Accuracy of single solutions, greedy and sampled, and problems with both right and wrong ones."""
     problems = make_problems(seed, count, "heldout")
     prompts = [prompt_text("generate", prompt=p.text, principle="") for p in problems]
-    sampled = reply(model, tokenizer, [p for p in prompts for _ in range(SAMPLES)], temperature=1.0, most=96)  # type: ignore[arg-type]
-    greedy = reply(model, tokenizer, prompts, most=96)  # type: ignore[arg-type]
+    sampled = reply(model, tokenizer, [p for p in prompts for _ in range(SAMPLES)], temperature=1.0, most=96)
+    greedy = reply(model, tokenizer, prompts, most=96)
     pool = [Sampled(p, tuple(sampled[i * SAMPLES : (i + 1) * SAMPLES])) for i, p in enumerate(problems)]
     right = [[is_correct(s.problem, r) for r in s.responses] for s in pool]
     rows = [

@@ -1,7 +1,7 @@
-"""What the judges write: the step recomputed, the given result copied beside it, and a word on whether they agree.
+"""What the judges write: the step solved anew, the given result copied beside it, and a word on whether they agree.
 
-A recomputed step reads `2: 8 x 3 ~42 = 24; 24 correct`. After `~` stands the result from the units up, the order in
-which carries are found; division is worked from the top and has no such part.
+Such a line reads `Step 2: 8 x 3 = 24; 21 wrong`. It begins as the solver would write it, so that what is learnt of
+solving serves judging; the copy stands next to the result, so that comparing them is easy.
 """
 
 from __future__ import annotations
@@ -9,16 +9,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from models.abacus.problems import Line, Problem
-from models.abacus.solutions import Reading, first_wrong, read
+from models.abacus.problems import Problem
+from models.abacus.solutions import Reading, first_wrong, read, step_text
 
 CORRECT, WRONG = "correct", "wrong"
-
-
-def recomputed(number: int, line: Line) -> str:
-    """A step worked out anew."""
-    backwards = "" if line.op == "/" else f" ~{str(line.result)[::-1]}"
-    return f"{number}: {line.question()}{backwards} = {line.result}"
 
 
 def verdict(right: int, given: str) -> str:
@@ -34,7 +28,7 @@ def work_line(problem: Problem, index: int, given: dict[str, Reading]) -> str:
         stated = reading.result(index) if index < len(lines) else reading.answer
         right = lines[index].result if index < len(lines) else problem.answer
         parts.append(f"{side} {verdict(right, stated)}".strip())
-    head = recomputed(index + 1, lines[index]) if index < len(lines) else f"Answer {problem.answer}"
+    head = step_text(index + 1, lines[index]) if index < len(lines) else f"Answer: {problem.answer}"
     return "; ".join([head, *parts])
 
 

@@ -18,7 +18,8 @@ def orthogonal(stack: Tensor, rounds: int = 4) -> Tensor:
     for _ in range(rounds):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.mT if tall else x
+    nearest: Tensor = x.mT if tall else x
+    return nearest
 
 
 class Muon(torch.optim.Optimizer):
@@ -35,11 +36,13 @@ class Muon(torch.optim.Optimizer):
             for weight in group["params"]:
                 shapes[weight.shape].append(weight)
             for shape, weights in shapes.items():
+                aims: list[Tensor] = []
                 for weight in weights:
+                    assert weight.grad is not None
                     moving = self.state[weight].setdefault("moving", torch.zeros_like(weight))
                     moving.lerp_(weight.grad, 1 - group["momentum"])
-                    weight.grad.lerp_(moving, group["momentum"])
-                updates = orthogonal(torch.stack([weight.grad for weight in weights]))
+                    aims.append(weight.grad.lerp(moving, group["momentum"]))
+                updates = orthogonal(torch.stack(aims))
                 size = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
                 for weight, update in zip(weights, updates, strict=True):
                     weight.mul_(1 - group["lr"] * group["decay"]).add_(update, alpha=-size)

@@ -31,7 +31,7 @@ def reply(
             model.device
         )
         given.pop("token_type_ids", None)
-        out = model.generate(**given, max_new_tokens=most, **chosen)  # type: ignore[operator]
+        out = model.generate(**given, max_new_tokens=most, **chosen)
         new = tokenizer.batch_decode(out[:, given["input_ids"].shape[1] :], skip_special_tokens=True)
         for i, text in zip(picked, new, strict=True):
             replies[i] = text

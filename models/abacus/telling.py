@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from models.abacus.problems import Num, Ref, Step, Unfit, apply
+from models.abacus.problems import LARGEST, Num, Ref, Step, Unfit, apply
 
 Story = tuple[str, tuple[Step, ...]]
 
@@ -47,6 +47,8 @@ class Teller:
     def plan(self, left: Num, op: str, right: Num) -> Ref:
         """Note a step; its result becomes the running quantity."""
         a, b = (n if isinstance(n, int) else self.values[n.index] for n in (left, right))
+        if max(a, b) > LARGEST:
+            raise Unfit("number too large")
         self.values.append(apply(op, a, b))
         self.steps.append(Step(left, op, right))
         self.total = Ref(len(self.steps) - 1)

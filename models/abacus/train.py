@@ -24,10 +24,12 @@ from models.abacus.tokenizer import build
 from pipeline.prompts import load_template
 
 HERE = Path(__file__).parent
-SHARES = {"solve": 0.10, "format": 0.10, "rate": 0.36, "check": 0.16, "compare": 0.20, "explain": 0.08}
-"""Of the examples. Judging wants most: solving is to stay improvable."""
+LEARNING = {"solve": 0.52, "format": 0.10, "rate": 0.18, "check": 0.12, "compare": 0.06, "explain": 0.02}
+JUDGING = {"solve": 0.10, "format": 0.10, "rate": 0.32, "check": 0.18, "compare": 0.20, "explain": 0.10}
+"""Shares of the examples, while arithmetic is learnt and after. Judging wants most of the tokens: it is longer."""
 
-SAMPLING_AT = (0.40, 0.65)
+JUDGING_FROM = 0.30
+SAMPLING_AT = (0.36, 0.60)
 """Where in the training the model's own solutions join those it learns to judge."""
 
 CHUNK = 1200
@@ -58,14 +60,13 @@ class Progress:
 
 
 def batches(
-    maker: Maker, tokenizer: PreTrainedTokenizerFast, count: int, tokens: int
+    maker: Maker, tokenizer: PreTrainedTokenizerFast, roles: Sequence[str], tokens: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Examples of like length side by side: tokens, and which of them are to be learnt."""
-    roles = maker.rng.choices(list(SHARES), list(SHARES.values()), k=count)
     examples = [maker.make(role) for role in roles]
     prompts = tokenizer([e.prompt for e in examples], add_special_tokens=False).input_ids
     replies = tokenizer([e.reply + "<|end|>" for e in examples], add_special_tokens=False).input_ids
-    order = sorted(range(count), key=lambda i: len(prompts[i]) + len(replies[i]))
+    order = sorted(range(len(examples)), key=lambda i: len(prompts[i]) + len(replies[i]))
     groups: list[list[int]] = [[]]
     for i in order:
         if (len(groups[-1]) + 1) * (len(prompts[i]) + len(replies[i])) > tokens:
@@ -132,7 +133,7 @@ class Trainer:
         ids, learnt = ids.to(self.device), learnt.to(self.device)
         kept = learnt.roll(-1, 1).flatten().nonzero().flatten()  # a place predicts the token after it
         loss = functional.cross_entropy(self.forward(ids, kept), ids[learnt])
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         clip_grad_norm_(self.net.parameters(), 1.0)
         for optimizer, highest in zip(self.optimizers, self.highest, strict=True):
             optimizer.param_groups[0]["lr"] = highest * self.progress.rate()
@@ -148,7 +149,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end."""
-        samplings, saved, losses = list(SAMPLING_AT), 0.0, [0.0]
+        samplings, saved, losses = list(SAMPLING_AT), 0.0, [7.0]
         while self.progress.share < 1:
             if samplings and self.progress.share >= samplings[0]:
                 samplings.pop(0)
@@ -157,7 +158,9 @@ class Trainer:
                 print(
                     f"{self.progress.minutes:.1f} min: own solutions, {sum(solved) / len(solved):.3f} right", flush=True
                 )
-            for ids, learnt in batches(Maker(self.rng, self.pool), self.tokenizer, CHUNK, self.options.batch):
+            shares = JUDGING if self.progress.share >= JUDGING_FROM else LEARNING
+            roles = self.rng.choices(list(shares), list(shares.values()), k=CHUNK)
+            for ids, learnt in batches(Maker(self.rng, self.pool), self.tokenizer, roles, self.options.batch):
                 losses.append(0.98 * losses[-1] + 0.02 * self.step(ids, learnt))
                 if self.progress.share >= 1:
                     break
@@ -182,8 +185,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokens", type=int, default=20_000_000, help="length of the training")
     parser.add_argument("--minutes", type=float, default=120.0, help="end earlier, at this time")
-    parser.add_argument("--batch", type=int, default=5120, help="tokens in one update")
-    parser.add_argument("--own", type=int, nargs=2, default=(1200, 6), help="problems and own solutions to each")
+    parser.add_argument("--batch", type=int, default=4096, help="tokens in one update")
+    parser.add_argument("--own", type=int, nargs=2, default=(800, 6), help="problems and own solutions to each")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="needs a C++ compiler")
     parser.add_argument("--out", type=Path, default=HERE)
     Trainer(parser.parse_args(argv)).run()

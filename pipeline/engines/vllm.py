@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-import json
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -19,9 +19,11 @@ from pipeline.chat import ChatEncoder
 from pipeline.engine import Capability, Completion, EngineConfig, Request, ScoreRequest
 from pipeline.errors import EngineError, PlanError, Rejected
 from pipeline.labels import label_tokens
-from pipeline.model_files import find_model, model_digest
+from pipeline.model_files import adapter_rank, find_model, model_digest, read_template
 from pipeline.tokenizer import load_tokenizer
-from pipeline.vllm_arguments import SCORING, SHORT_PROMPT, check_length, read_labels, read_scores, sampling_arguments
+from pipeline.vllm_arguments import (
+    SCORING, SHORT_PROMPT, check_length, engine_arguments, last_label, read_labels, read_scores, sampling_arguments,
+)  # fmt: skip
 
 _QUIET = {
     "VLLM_NO_USAGE_STATS": "1",
@@ -66,61 +68,17 @@ class Vllm(EngineConfig):
         """Raises PlanError for a model, adapter or template that does not exist; loads nothing."""
         find_model(self.model)
         if self.lora is not None:
-            find_model(self.lora, "lora")
-            self.adapter_rank()
-        self.template_text()
+            adapter_rank(self.lora)
+        read_template(self.chat_template)
 
     def identity(self) -> dict[str, Any]:
         """The fields, with digests of local models and the text of the chat template."""
-        found = super().identity() | {"chat_template": self.template_text()}
+        found = super().identity() | {"chat_template": read_template(self.chat_template)}
         for field in ("model", "lora"):
             path = getattr(self, field)
             if path and (folder := Path(find_model(path, field))).is_dir():
                 found[f"{field}_digest"] = model_digest(folder)
         return found
-
-    def template_text(self) -> str | None:
-        """The chat template that replaces the tokenizer's, or None. Raises PlanError for a file that does not exist."""
-        given = self.chat_template
-        if given is None or "{" in given:
-            return given
-        try:
-            return Path(given).expanduser().read_text(encoding="utf-8")
-        except OSError:
-            raise PlanError(f"chat_template {given!r} is neither a template's text nor a file that exists") from None
-
-    def adapter_rank(self) -> int:
-        """The rank of the `lora` adapter. Raises PlanError when its config does not say."""
-        try:
-            config = Path(find_model(self.lora or "", "lora"), "adapter_config.json").read_text(encoding="utf-8")
-            return int(json.loads(config)["r"])
-        except (OSError, ValueError, KeyError) as error:
-            raise PlanError(f"lora {self.lora!r} has no adapter_config.json with r ({error})") from None
-
-    def arguments(self, dtype: str, on_cpu: bool) -> dict[str, Any]:
-        """Arguments of vLLM's AsyncEngineArgs."""
-        made: dict[str, Any] = {
-            "model": find_model(self.model),
-            "dtype": dtype,
-            "max_model_len": self.max_model_len,
-            "tensor_parallel_size": self.tensor_parallel,
-            "max_num_seqs": self.max_num_seqs,
-            "seed": self.seed,
-            "quantization": self.quantization,
-            "enable_prefix_caching": self.enable_prefix_caching,
-            "enforce_eager": on_cpu if self.enforce_eager is None else self.enforce_eager,
-            "disable_log_stats": True,
-            "use_tqdm_on_load": False,
-        }
-        if on_cpu:
-            made["kv_cache_memory_bytes"] = int(self.cpu_kv_cache_gb * 2**30)
-        else:
-            made["gpu_memory_utilization"] = self.gpu_memory_utilization
-        if self.tensor_parallel == 1:  # no worker process, so that it also runs inside a Ray actor
-            made["distributed_executor_backend"] = "uni"
-        if self.lora is not None:
-            made |= {"enable_lora": True, "max_lora_rank": self.adapter_rank()}
-        return made | self.engine_args
 
     async def open(self) -> VllmEngine:
         """Loads the model (about 20 s for a small one on a CPU). Raises EngineError, or PlanError without vLLM."""
@@ -147,7 +105,7 @@ class VllmEngine:
         self.context: int = llm.model_config.max_model_len
         self._config = config
         self._raw = load_tokenizer(find_model(config.model)).raw
-        self._chat = ChatEncoder(self._raw, config.template_text(), config.model)
+        self._chat = ChatEncoder(self._raw, read_template(config.chat_template), config.model)
         self._params, self._structured, self._whole = (
             SamplingParams,
             StructuredOutputsParams,
@@ -172,7 +130,7 @@ class VllmEngine:
         for ids, params in sent:
             check_length(len(ids), params.max_tokens, self.context, self._shortest)
         outputs = await asyncio.gather(*[self._ask(ids, params) for ids, params in sent])
-        return [self._completions(request, output) for request, output in zip(requests, outputs, strict=True)]
+        return list(await asyncio.gather(*[self._completions(r, o) for r, o in zip(requests, outputs, strict=True)]))
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
         """Natural log-probability of every continuation token given what stands before it."""
@@ -215,9 +173,12 @@ class VllmEngine:
 
     def _sampling(self, request: Request) -> Any:
         arguments = sampling_arguments(request, self._label_ids(request.labels), self._config.mean_logp)
-        if request.structured:
-            arguments["structured_outputs"] = self._structured(**request.structured)
-        return self._params(output_kind=self._whole, **arguments)
+        try:
+            if request.structured:
+                arguments["structured_outputs"] = self._structured(**request.structured)
+            return self._params(output_kind=self._whole, **arguments)
+        except self._refusals as error:
+            raise Rejected("invalid_request", str(error).split("\n")[0]) from error
 
     async def _ask(self, ids: list[int], params: Any) -> Any:
         """The output of one request, when all its samples are finished."""
@@ -250,10 +211,9 @@ class VllmEngine:
         for name, count in counted:
             self._stats[name] += count
 
-    def _completions(self, request: Request, output: Any) -> list[Completion]:
-        labels = self._label_ids(request.labels)
+    async def _completions(self, request: Request, output: Any) -> list[Completion]:
         prompt = output.prompt_token_ids
-        return [
+        made = [
             Completion(
                 text=sample.text if request.sampling.stop else self._text(request, prompt, sample),
                 finish_reason=sample.finish_reason or "abort",
@@ -263,11 +223,23 @@ class VllmEngine:
                 mean_logp=None
                 if sample.cumulative_logprob is None
                 else sample.cumulative_logprob / len(sample.token_ids),
-                labels=read_labels(labels, sample.logprobs) if labels else None,
+                labels=await self._label_probs(request, prompt, sample) if request.labels else None,
                 stop_reason=None if sample.stop_reason is None else str(sample.stop_reason),
             )
             for sample in output.outputs
         ]
+        return made * request.sampling.n if len(made) < request.sampling.n else made
+
+    async def _label_probs(self, request: Request, prompt: list[int], sample: Any) -> dict[str, float] | None:
+        labels = self._label_ids(request.labels)
+        position = last_label(labels, sample.token_ids)
+        if not request.structured or position is None:
+            return read_labels(labels, sample.logprobs, position)
+        # Asked again without the grammar, in one token that finds everything before it in the prefix cache.
+        params = self._params(max_tokens=1, temperature=0.0, logprob_token_ids=list(labels), flat_logprobs=True,
+                              output_kind=self._whole)  # fmt: skip
+        again = await self._ask([*prompt, *sample.token_ids[:position]], params)
+        return read_labels(labels, again.outputs[0].logprobs, 0)
 
     def _text(self, request: Request, prompt: list[int], sample: Any) -> str:
         ended = sample.finish_reason == "stop" and not request.sampling.include_stop
@@ -300,8 +272,28 @@ def _start(config: Vllm, dtype: str) -> Any:
         raise PlanError(
             f"engine kind vllm needs vLLM ({error}); install the extra 'vllm' or use kind openai"
         ) from error
+    on_cpu = current_platform.is_cpu()
     try:
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**config.arguments(dtype, current_platform.is_cpu())))
+        with _one_process(on_cpu and config.tensor_parallel == 1):
+            return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config.model_dump(), dtype, on_cpu)))
     except Exception as error:
         told = str(error).strip().splitlines() or [type(error).__name__]
         raise EngineError(f"vLLM could not start {config.model}: {told[0]}") from error
+
+
+@contextlib.contextmanager
+def _one_process(wanted: bool) -> Iterator[None]:
+    """On a CPU vLLM puts a worker process behind the engine's process unless this variable is set while it starts.
+
+    It does so to bind OpenMP threads to cores, which one small engine does not need; without, every step is cheaper
+    and the engine starts with one process less.
+    """
+    name = "VLLM_ENABLE_V1_MULTIPROCESSING"
+    before = os.environ.get(name)
+    if wanted and before is None:
+        os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        if wanted and before is None:
+            del os.environ[name]

@@ -34,7 +34,7 @@ _MAX_SHORT = 200  # characters; a longer text without a marker is prose, not an 
 
 
 class Answer(Struct, frozen=True, gc=False):
-    """What was read. marked: it stood at a marker (or is the whole short text); else it is the last number of the text,
+    """What was read. marked: it stood at a marker; else it is a short text as a whole or the last number of a longer one,
     and `result` says whether that reads as a result rather than as an operand of a calculation that breaks off."""
 
     text: str
@@ -160,11 +160,11 @@ def read_answer(text: str, reference: Reference, marker: str | None = None, fall
         return None
     if reference.method == "choice":
         if len(stripped) <= _MAX_SHORT and read_choice(stripped) is not None:
-            return Answer(stripped, True)
+            return Answer(stripped, False)
         options = _BRACKETED.findall(text[-_MAX_SHORT:])
         return Answer(options[-1], False) if options else None
     if len(stripped) <= _MAX_SHORT and "\n" not in stripped and (reference.number is None or read_number(stripped)):
-        return Answer(stripped, True)
+        return Answer(stripped, False)
     last = last_number(text) if fallback and reference.number is not None else None
     return None if last is None else Answer(last[0], False, last[1])
 

@@ -105,7 +105,7 @@ class Verify(Stage):
             equal = equal_text(answer.text, reference.text, self.case_sensitive)
         else:
             equal = equal_numbers(answer, reference, self.tolerance)
-            if equal is None and self.method != "numbers" and answer.marked and looks_like_math(answer.text):
+            if equal is None and self.method != "numbers" and looks_like_math(answer.text):
                 return None
         return equal, "na" if equal is None else "ok"
 

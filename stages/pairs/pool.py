@@ -73,8 +73,10 @@ def _unusable(candidate: Candidate, detail: CandidateScore | None, rules: Rules)
         return "empty"
     if candidate.finish_reason not in FINISHED:
         return "truncated"
-    if detail is None or (detail.value is None and (detail.outcome is None or rules.outcome == "ignore")):
+    if detail is None or (detail.value is None and rules.outcome == "ignore"):
         return "no_score"
+    if detail.value is None and detail.outcome is None:
+        return "no_score" if detail.n_failed else "unknown_outcome"
     return None
 
 

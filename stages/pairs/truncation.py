@@ -31,7 +31,7 @@ class TrainingLength:
         self._frame = len(tokenizer.chat((Message("user", ""),))) + 8
 
     def why_refused(self, prompt: Sequence[Message], chosen: str, rejected: str) -> tuple[str, str] | None:
-        """(reason, detail): `too_long` (no room left for an answer), `identical_truncated`; None when the pair trains."""
+        """(reason, detail): `too_long` (no room for an answer) or `identical_truncated`; None when the pair trains."""
         size = sum(len(m.content.encode()) + self._frame for m in prompt)
         if size + max(len(chosen.encode()), len(rejected.encode())) + self._frame < self.max_length:
             return None

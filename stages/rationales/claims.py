@@ -60,7 +60,7 @@ class Claim(Struct, frozen=True, gc=False):
 
 
 def find_claims(text: str, responses: Sequence[str] = ()) -> list[Claim]:
-    """All claims in `text`. responses: what is quoted from them in quotation marks, or reported as wrong, is no claim."""
+    """All claims in `text`. responses: what is quoted from them in quotation marks or reported as wrong is none."""
     text = text[:MAX_CHARS]
     shown = [_squeezed(r) for r in responses]
     quotes = [(m.start(), m.end()) for m in _QUOTED.finditer(text) if _in_any(next(g for g in m.groups() if g), shown)]
@@ -145,7 +145,7 @@ def _is_part(text: str, start: int, end: int) -> bool:
 
 
 def _holds(text: str, sides: Sequence[re.Match[str]]) -> bool | None:
-    """Whether all sides are equal, printed roundings allowed; None when nothing is calculated or a side is unreadable."""
+    """Whether all sides are equal, printed roundings allowed; None when nothing is calculated or unreadable."""
     if not any(_calculates(m[0]) for m in sides) or any(len(m[0]) > 200 or _LESS_PERCENT.search(m[0]) for m in sides):
         return None
     about = "≈" in text[sides[0].start() : sides[-1].end()]

@@ -21,17 +21,17 @@ _LENGTH = re.compile(
     re.IGNORECASE,
 )
 _FILLER = frozenset(
-    "response responses answer answers solution a b the this that it its is are was be been than and or so because since "
-    "as for of in to by with on better worse best preferable preferred much slightly clearly significantly far overall "
-    "therefore thus while which one has have more less very other both i choose prefer makes make being just simply only "
-    "also".split()
+    "response responses answer answers solution a b the this that it its is are was be been than and or so because "
+    "since as for of in to by with on better worse best preferable preferred much slightly clearly significantly far "
+    "overall     "therefore thus while which one has have more less very other both i choose prefer makes make being just simply "
+    "only also".split()
 )  # fmt: skip
 _WORD = re.compile(r"[a-z]+|\d+")
 _MAX_CHARS = 10_000
 
 
 def leak_words(text: str, shown: str) -> tuple[str, ...]:
-    """Words of `text` that give away how the data is made; a word of the task itself (`shown`) is none ("gold coins")."""
+    """Words of `text` that give away how the data is made; a word of the task itself (`shown`) is none (gold coins)."""
     found = {m[0].lower() for m in _LEAK.finditer(text[:_MAX_CHARS])}
     known = shown.lower() if found else ""
     return tuple(sorted(word for word in found if not re.search(rf"\b{re.escape(word.rstrip(' =:'))}", known)))

@@ -105,6 +105,13 @@ def test_a_tokenizer_without_a_length_is_an_error() -> None:
 
 def test_the_filters_of_a_kept_pair_name_the_rules_that_were_asked() -> None:
     asked = passed_filters(0.5, Bounds(0.1, None, 2), Gate(refusal=True, length_ratio=4, max_similarity=0.9))
-    assert [f.name for f in asked] == ["margin", "identical_text", "min_judgments", "refusal", "length_ratio", "similarity"]
+    assert [f.name for f in asked] == [
+        "margin",
+        "identical_text",
+        "min_judgments",
+        "refusal",
+        "length_ratio",
+        "similarity",
+    ]
     assert all(f.passed for f in asked)
-    assert asked[0].value == 0.5 and asked[0].threshold == 0.1
+    assert (asked[0].value, asked[0].threshold) == (0.5, 0.1)

@@ -56,7 +56,8 @@ def test_strategies_give_the_golden_pairs(choice: Choice, wanted: list[tuple[str
 def test_random_draws_stay_inside_what_the_strategy_allows() -> None:
     for prompt in map(str, range(50)):
         [(chosen, rejected, gap)] = named(pool_of(GOLDEN, prompt), Choice("best_random"))
-        assert chosen == "a" and rejected in "bcdefgh" and gap == GOLDEN["a"] - GOLDEN[rejected]
+        assert (chosen, gap) == ("a", GOLDEN["a"] - GOLDEN[rejected])
+        assert rejected in "bcdefgh"
         [(chosen, rejected, gap)] = named(pool_of(GOLDEN, prompt), Choice("random"))
         assert GOLDEN[chosen] - GOLDEN[rejected] == gap > 0
 

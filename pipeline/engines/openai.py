@@ -1,0 +1,220 @@
+"""Any endpoint that speaks the OpenAI protocol: a vLLM server, a gateway, a provider."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2 as httpx
+import numpy as np
+from pydantic import Field
+
+from pipeline import ids
+from pipeline.engine import Capability, Completion, EngineConfig, Request, ScoreRequest
+from pipeline.errors import EngineError, PlanError, Rejected
+from pipeline.openai_protocol import BadResponse, path_and_body, read_completions
+
+T = TypeVar("T")
+_TRANSIENT = {408, 409, 425, 429}
+_TOO_LONG = ("context length", "context_length", "maximum context", "max_model_len", "maximum model length", "too long")
+_EMBED_BATCH = 128
+
+
+class Openai(EngineConfig):
+    """`base_url` ends where `/chat/completions` begins (https://host/v1); `base_url_env` and `api_key_env` name
+    environment variables. The key itself is never configured, logged or part of an error.
+
+    `server: vllm` allows what vLLM's server adds to the protocol. Messages are tokenized by the server: control strings
+    in them are whatever it makes of them.
+    """
+
+    kind: str = "openai"
+    base_url: str | None = None
+    base_url_env: str | None = None
+    api_key_env: str | None = None
+    server: Literal["openai", "vllm"] = "openai"
+    max_in_flight: int = Field(32, ge=1)
+    timeout_s: float = Field(600.0, gt=0)  # of one request; also the longest wait that a server may ask for
+    max_retries: int = Field(6, ge=0)
+    backoff_s: float = Field(1.0, ge=0)  # before the first retry; doubles up to a minute
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {"generate", "labels", "structured", "prefix", "token_ids", "embed"}
+    )
+    not_identity: ClassVar[frozenset[str]] = frozenset(
+        "resources base_url base_url_env api_key_env max_in_flight timeout_s max_retries backoff_s".split()
+    )
+
+    def check(self) -> None:
+        """Raises PlanError for an address or a key that is not there; sends nothing."""
+        if not self.model:
+            raise PlanError("engine kind openai needs model: the name by which the endpoint serves it")
+        self.address()
+        self.key()
+
+    def address(self) -> str:
+        """The base URL. Raises PlanError."""
+        if (self.base_url is None) == (self.base_url_env is None):
+            raise PlanError("engine kind openai needs either base_url or base_url_env")
+        url = self.base_url or os.environ.get(self.base_url_env or "", "")
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            where = f"environment variable {self.base_url_env}" if self.base_url_env else "base_url"
+            raise PlanError(f"{where} holds no address such as https://host/v1")
+        return url.rstrip("/")
+
+    def key(self) -> str | None:
+        """The API key, or None where none is configured. Raises PlanError when its variable is empty."""
+        if self.api_key_env is None:
+            return None
+        if not (key := os.environ.get(self.api_key_env, "").strip()):
+            raise PlanError(f"environment variable {self.api_key_env} (api_key_env) is not set")
+        return key
+
+    async def open(self) -> OpenaiEngine:
+        """Makes the connection pool; nothing is sent yet."""
+        self.check()
+        return OpenaiEngine(self)
+
+
+class OpenaiEngine:
+    """A bounded number of requests in flight over one connection pool; transient failures are repeated."""
+
+    def __init__(self, config: Openai) -> None:
+        address = config.address()
+        self._config = config
+        self._host = urlsplit(address).hostname or ""
+        self._key = config.key()
+        is_local = self._host in {"localhost", "127.0.0.1", "::1"}
+        # Redirects stay off: they would carry prompts, and the key, to a host that nobody configured.
+        self._client = httpx.AsyncClient(
+            base_url=address,
+            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            timeout=httpx.Timeout(config.timeout_s, connect=min(60.0, config.timeout_s)),
+            limits=httpx.Limits(max_connections=config.max_in_flight, max_keepalive_connections=config.max_in_flight),
+            follow_redirects=False,
+            trust_env=not is_local,
+        )
+        self._slots = asyncio.Semaphore(config.max_in_flight)
+        self._stats = dict.fromkeys(("requests", "prompt_tokens", "tokens", "retries"), 0.0)
+
+    async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """`sampling.n` completions each. Raises Rejected (context_overflow, invalid_request) and EngineError."""
+        vllm = self._config.server == "vllm"
+        sent = [path_and_body(request, self._config.model, vllm) for request in requests]
+        return list(await asyncio.gather(*[self._ask(r, *s) for r, s in zip(requests, sent, strict=True)]))
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        """Raises PlanError: the protocol has no scores of given text."""
+        raise PlanError("engine kind openai cannot score; use kind vllm")
+
+    async def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Float32 array of shape (len(texts), dimension)."""
+        batches = [list(texts[i : i + _EMBED_BATCH]) for i in range(0, len(texts), _EMBED_BATCH)]
+        found = await asyncio.gather(*[self._embed(batch) for batch in batches])
+        return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    def stats(self) -> dict[str, float]:
+        """Counters since start; retries: requests that were sent again."""
+        return dict(self._stats)
+
+    async def _ask(self, request: Request, path: str, body: dict[str, Any]) -> list[Completion]:
+        made = await self._post(path, body, lambda answer: read_completions(request, answer))
+        self._stats["requests"] += 1
+        self._stats["prompt_tokens"] += made[0].n_prompt_tokens
+        self._stats["tokens"] += sum(completion.n_tokens for completion in made)
+        return made
+
+    async def _embed(self, batch: list[str]) -> np.ndarray:
+        def read(answer: Any) -> np.ndarray:
+            try:
+                rows = sorted(answer["data"], key=lambda row: row["index"])
+                made = np.asarray([row["embedding"] for row in rows], dtype=np.float32)
+            except (KeyError, TypeError, ValueError) as error:
+                raise BadResponse(f"the response holds no embeddings ({error})") from None
+            if made.ndim != 2 or len(made) != len(batch):
+                raise BadResponse(f"embeddings of shape {made.shape} for {len(batch)} texts")
+            return made
+
+        body = {"model": self._config.model, "input": batch, "encoding_format": "float"}
+        return await self._post("/embeddings", body, read)
+
+    async def _post(self, path: str, body: dict[str, Any], read: Callable[[Any], T]) -> T:
+        """Sends until `read` accepts an answer. A slot is kept while waiting, so that a busy server is spared."""
+        body = body | self._config.extra_body
+        jitter = ids.stream("backoff", ids.content_hash(body))  # no two requests come back at the same moment
+        failure = ""
+        async with self._slots:
+            for attempt in range(self._config.max_retries + 1):
+                asked_s: float | None = None
+                try:
+                    response = await self._client.post(path, json=body)
+                    if response.is_success:
+                        return read(response.json())
+                    self._raise_if_final(response)
+                    failure, asked_s = f"status {response.status_code}", _retry_after(response.headers)
+                except httpx.TransportError as error:
+                    failure = type(error).__name__
+                except (BadResponse, ValueError) as error:
+                    failure = (
+                        str(error).split("\n")[0] if isinstance(error, BadResponse) else "the response is not JSON"
+                    )
+                if attempt < self._config.max_retries:
+                    self._stats["retries"] += 1
+                    await asyncio.sleep(self._wait_s(attempt, asked_s, jitter.random()))
+        raise EngineError(f"{self._host} failed {self._config.max_retries + 1} times for {path}: {failure}")
+
+    def _wait_s(self, attempt: int, asked_s: float | None, jitter: float) -> float:
+        own = min(60.0, self._config.backoff_s * 2.0**attempt) * (0.5 + jitter / 2)
+        return own if asked_s is None else min(max(asked_s, own), self._config.timeout_s)
+
+    def _raise_if_final(self, response: httpx.Response) -> None:
+        """Raises for what a repetition cannot change."""
+        status = response.status_code
+        if status in _TRANSIENT or status >= 500:
+            return
+        if status in {401, 403}:  # the body may repeat the key
+            raise PlanError(f"{self._host} refused the key ({status}); see api_key_env {self._config.api_key_env}")
+        if response.is_redirect:
+            target = urlsplit(response.headers.get("location", "")).hostname
+            raise PlanError(f"{self._host} redirects to {target}; set base_url to the address that answers")
+        told = _message(response)
+        if self._key:
+            told = told.replace(self._key, "***")
+        if status == 404:
+            raise PlanError(f"{self._host} knows no {response.url.path} for model {self._config.model}: {told}")
+        too_long = status == 413 or any(words in told.lower() for words in _TOO_LONG)
+        raise Rejected("context_overflow" if too_long else "invalid_request", told)
+
+
+def _message(response: httpx.Response) -> str:
+    """What an error response says, at most 300 characters."""
+    try:
+        body = response.json()
+        error = body.get("error", body)
+        told = error.get("message", error) if isinstance(error, dict) else error
+    except (ValueError, AttributeError):
+        told = response.text
+    return " ".join(str(told)[:300].split())
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a Retry-After header asks for, given as a number or as a date."""
+    given = headers.get("retry-after")
+    if given is None:
+        return None
+    try:
+        return max(0.0, float(given))
+    except ValueError:
+        date = email.utils.parsedate_tz(given)
+        return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())

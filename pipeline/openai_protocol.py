@@ -1,0 +1,152 @@
+"""The OpenAI chat and completion protocol as data: request bodies, and completions read from response bodies.
+
+`vllm` servers understand more than the protocol (top_k, token ids, a beginning of the answer, structured choices);
+what the protocol lacks is refused for other servers before anything is sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.engine import Completion, Request
+from pipeline.errors import PlanError
+from pipeline.labels import merge
+
+_FINISH = {"length": "length", "content_filter": "abort", "abort": "abort"}
+
+
+class BadResponse(ValueError):
+    """A response that does not answer the request: wrong count, missing fields, not JSON."""
+
+
+def path_and_body(request: Request, model: str, vllm: bool) -> tuple[str, dict[str, Any]]:
+    """The path below the base URL and the JSON body. Raises PlanError for what the server cannot do."""
+    if not vllm:
+        _refuse_what_is_not_openai(request)
+    sampling = request.sampling
+    body: dict[str, Any] = {
+        "model": model,
+        "n": samples_asked(request),
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "seed": request.seed,
+    }
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
+    if vllm:
+        body |= _vllm_fields(request)
+    elif request.structured:
+        schema = {"name": "answer", "schema": request.structured["json"], "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if request.messages is None:
+        return "/completions", body | {"prompt": list(request.token_ids or ())} | (
+            {"logprobs": 20} if request.labels else {}
+        )
+    body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
+    if request.labels:
+        body |= {"logprobs": True, "top_logprobs": 20}
+    if request.assistant_prefix:
+        body["messages"].append({"role": "assistant", "content": request.assistant_prefix})
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
+    return "/chat/completions", body
+
+
+def samples_asked(request: Request) -> int:
+    """Greedy answers are all the same, and servers refuse to give several."""
+    return request.sampling.n if request.sampling.temperature else 1
+
+
+def _refuse_what_is_not_openai(request: Request) -> None:
+    sampling, structured = request.sampling, request.structured or {}
+    asked = {
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty != 1.0,
+        "stop_token_ids": sampling.stop_token_ids,
+        "include_stop": sampling.include_stop,
+        "token ids": request.token_ids or request.want_token_ids,
+        "assistant_prefix": request.assistant_prefix,
+        "structured choice or regex": structured and "json" not in structured,
+    }
+    if refused := [name for name, is_asked in asked.items() if is_asked]:
+        told = "the OpenAI protocol has no " + ", ".join(refused)
+        raise PlanError(f"{told}; set server: vllm if a vLLM server answers, or leave it out")
+
+
+def _vllm_fields(request: Request) -> dict[str, Any]:
+    sampling = request.sampling
+    fields: dict[str, Any] = {
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty,
+        "include_stop_str_in_output": sampling.include_stop,
+        "return_token_ids": True,
+    }
+    if sampling.stop_token_ids:
+        fields["stop_token_ids"] = list(sampling.stop_token_ids)
+    if request.structured:
+        fields["structured_outputs"] = request.structured
+    return fields
+
+
+def read_completions(request: Request, body: Any) -> list[Completion]:
+    """`sampling.n` completions of a response body. Raises BadResponse."""
+    try:
+        choices = sorted(body["choices"], key=lambda c: c["index"])
+        if len(choices) != samples_asked(request):
+            raise BadResponse(f"{len(choices)} answers where {samples_asked(request)} were asked")
+        texts = [_text(choice) for choice in choices]
+        usage = body.get("usage") or {}
+        total, letters = usage.get("completion_tokens") or 0, sum(map(len, texts)) or 1
+        made = [
+            Completion(
+                text=text,
+                finish_reason=_FINISH.get(choice.get("finish_reason") or "", "stop"),
+                n_prompt_tokens=usage.get("prompt_tokens") or 0,
+                # The protocol counts all samples together; where the server names no tokens, shares are by length.
+                n_tokens=len(choice.get("token_ids") or ()) or round(total * len(text) / letters),
+                token_ids=tuple(choice["token_ids"]) if request.want_token_ids else None,
+                labels=_labels(request, choice),
+                model=body.get("model"),
+                stop_reason=None if choice.get("stop_reason") is None else str(choice["stop_reason"]),
+            )
+            for choice, text in zip(choices, texts, strict=True)
+        ]
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BadResponse(f"the response is not as the protocol says ({type(error).__name__}: {error})") from None
+    return made * request.sampling.n if len(made) < request.sampling.n else made
+
+
+def _text(choice: Mapping[str, Any]) -> str:
+    found = choice["message"].get("content") or "" if "message" in choice else choice["text"]
+    if not isinstance(found, str):
+        raise TypeError(f"content is {type(found).__name__}")
+    return found
+
+
+def _labels(request: Request, choice: Mapping[str, Any]) -> dict[str, float] | None:
+    """As Completion says, from the 20 most probable tokens; a label that is not among them counts as impossible.
+
+    None under a grammar: servers then report probabilities after the mask.
+    """
+    if not request.labels or request.structured or not choice.get("logprobs"):
+        return None
+    label_of = {label.strip(): label for label in request.labels}
+    for sampled, top in _positions(choice["logprobs"]):
+        if sampled.strip() in label_of:
+            spelled = [(label_of[text.strip()], p) for text, p in top if text.strip() in label_of]
+            return merge(request.labels, [(label, p) for label, p in spelled if math.isfinite(p)])
+    return None
+
+
+def _positions(logprobs: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[tuple[str, float]]]]:
+    """(sampled token, most probable tokens with log-probabilities) at each position, the last one first."""
+    if "content" in logprobs:
+        for position in reversed(logprobs["content"] or ()):
+            yield position["token"], [(t["token"], t["logprob"]) for t in position["top_logprobs"]]
+        return
+    for token, top in zip(reversed(logprobs["tokens"]), reversed(logprobs["top_logprobs"]), strict=True):
+        yield token, list(top.items())
