@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.errors import PrefsynthError
+from pipeline.signals import raising
 
 # Nothing this program starts reports home or looks for updates, unless the user's environment says so.
 SILENT = {
@@ -29,13 +31,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a config may name the user's own functions and stages
     try:
-        arguments.command(arguments)
+        with raising():
+            arguments.command(arguments)
     except PrefsynthError as error:
         print(f"prefsynth: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        print(f"prefsynth: {error}", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         print("prefsynth: stopped; run the same command again to go on", file=sys.stderr)
         return 5
@@ -53,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=run)
         return sub
 
+    _add_config_commands(command)
+    _add_run_commands(command)
+    return parser
+
+
+def _add_config_commands(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> None:
     for name, run, what in (
         ("run", _run, "execute a config; the same command continues a run that was stopped"),
         ("check", _check, "plan, columns, templates, engines, sizes and costs, without loading a model"),
@@ -68,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--plain", action="store_true", help="plain progress lines even on a terminal")
         else:
             sub.add_argument("-n", type=int, default=3 if name == "preview" else 64, help="prompts to look at")
+
+
+def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> None:
     for name, run, what in (
         ("status", _status, "what is done and what is left of a run"),
         ("report", _report, "what happened in a run: rows, rejects, ledger, tokens, seconds"),
@@ -85,7 +102,6 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--to", required=True, metavar="DIR", help="folder to write")
             sub.add_argument("--max-length", type=int, help="longest prompt + answer in tokens")
             sub.add_argument("--tokenizer", help="tokenizer of the model to be trained")
-    return parser
 
 
 def _config(arguments: argparse.Namespace) -> dict[str, Any]:

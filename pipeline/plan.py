@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from pipeline.records import Record
 from pipeline.stage import SourceStage, Stage, stage_class, stage_files
 from pipeline.store import table_name
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a job; a dot would read as a side table, a slash as another folder
 FORMAT = 1  # of shards and recipes; raised when an older run can no longer be continued
 M = TypeVar("M", bound=BaseModel)
 
@@ -133,6 +135,8 @@ def _job(
         raise PlanError(f"job {number} names no stage; stages: {', '.join(stage_files())}")
     cls = stage_class(str(fields["stage"]))
     name = str(fields.get("name", fields["stage"]))
+    if not re.fullmatch(NAME, name):
+        raise PlanError(f"job name {name!r} names a folder: letters, digits, _ and - only, a letter or digit first")
     stage = _validate(cls, {k: v for k, v in fields.items() if k not in ("stage", "name", "from")}, f"job {name}")
     if name in jobs:
         raise PlanError(f"two jobs are called {name}; give one of them a name")
@@ -164,7 +168,9 @@ def _inputs(name: str, given: Any, jobs: Mapping[str, Job]) -> tuple[str, ...]:
     """`from` names jobs; what they are made from comes along. Default: all jobs before this one."""
     if given is None:
         return tuple(jobs)
-    wanted = [given] if isinstance(given, str) else list(given)
+    wanted = [given] if isinstance(given, str) else given
+    if not isinstance(wanted, list) or not wanted or not all(isinstance(item, str) for item in wanted):
+        raise PlanError(f"job {name}: from is {given!r:.80}; it must be the name of a job or a list of names")
     for item in wanted:
         if item not in jobs:
             raise PlanError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -39,7 +41,8 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self.store.is_local:
-            self._log = open(self.store.path("log.jsonl"), "a", encoding="utf-8")
+            self._log = open(self.store.path("log.jsonl"), "ab+")
+            self._end_line()
         self._write({"event": "start", "wall": round(time.time(), 3)})
         if self.live:
             self.live.start()
@@ -51,7 +54,8 @@ class Progress:
         ended = {"event": "end", "seconds": round(time.monotonic() - self.started, 3), "engines": self.engine_stats}
         self._write({**ended, "error": str(error) if error else None})
         if self._log:
-            self._log.close()
+            with contextlib.suppress(OSError):
+                self._log.close()
         elif self._lines:
             self.store.write_text("".join(self._lines), f"log-{time.time_ns()}.jsonl")
 
@@ -120,10 +124,18 @@ class Progress:
             )  # fmt: skip
         return table
 
+    def _end_line(self) -> None:
+        """Ends the line that a killed driver left half written, so that the next one can be read."""
+        if self._log.seek(0, os.SEEK_END):
+            self._log.seek(-1, os.SEEK_END)
+            if self._log.read(1) != b"\n":
+                self._log.write(b"\n")
+
     def _write(self, event: dict[str, Any]) -> None:
         line = json.dumps(event, sort_keys=True) + "\n"
         if self._log:
-            self._log.write(line)
-            self._log.flush()
+            with contextlib.suppress(OSError):  # a full disk must be told of by the shard that does not fit
+                self._log.write(line.encode())
+                self._log.flush()
         else:
             self._lines.append(line)

@@ -7,15 +7,17 @@ together.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.engine import Completion, Engine, Request, ScoreRequest
-from pipeline.errors import EngineDied, EngineError, PrefsynthError
+from pipeline.errors import EngineDied, PrefsynthError
 
 BATCH = 64
+PENALTY_S = 3.0  # about what Ray takes to restart a process
 
 
 class Answerer:
@@ -40,6 +42,7 @@ class RemoteEngine:
     def __init__(self, handles: Sequence[Any]) -> None:
         self._handles = list(handles)
         self._load = [0] * len(self._handles)
+        self._down_until = [0.0] * len(self._handles)
         self._waiting: dict[str, list[tuple[Any, asyncio.Future[Any]]]] = {}
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -78,14 +81,29 @@ class RemoteEngine:
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
 
+    async def _seat(self) -> int:
+        """The replica with the fewest requests under way, leaving out those that died a moment ago.
+
+        When all did it waits, so that a shard does not use up its attempts while a process starts.
+        """
+        while True:
+            now = time.monotonic()
+            up = [seat for seat, until in enumerate(self._down_until) if until <= now]
+            if up:
+                return min(up, key=self._load.__getitem__)
+            await asyncio.sleep(min(self._down_until) - now)
+
     async def _send(self, what: str, batch: list[tuple[Any, asyncio.Future[Any]]]) -> None:
-        seat = self._load.index(min(self._load))
+        seat = await self._seat()
         self._load[seat] += len(batch)
         try:
             answers = await self._handles[seat].answer.remote(what, [request for request, _ in batch])
         except Exception as error:  # the replica's process or the way to it: every request of the batch fails alike
-            cause = getattr(error, "cause", None)
-            answers = [cause if isinstance(cause, EngineError) else EngineDied(str(error).split("\n")[0])] * len(batch)
+            cause = getattr(error, "cause", None)  # what the far side raised, when it was not the far side that died
+            if not isinstance(cause, Exception):
+                self._down_until[seat] = time.monotonic() + PENALTY_S
+                cause = EngineDied(str(error).split("\n")[0])
+            answers = [cause] * len(batch)
         finally:
             self._load[seat] -= len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pipeline.errors import PlanError
 from pipeline.plan import Plan, make_plan
-from pipeline.resume import totals_of
+from pipeline.resume import is_locked, totals_of
 from pipeline.store import Store
 
 
@@ -56,7 +56,7 @@ def print_status(path: str) -> None:
     for name in plan.jobs:
         done = len(store.done(name))
         print(f"{name:24} {done:6}/{n_shards} shards  {'done' if n_shards and done == n_shards else 'open'}")
-    print("a driver works on it" if store.exists("lock") else "nobody works on it")
+    print("a driver works on it" if is_locked(store) else "nobody works on it")
 
 
 def print_report(path: str, as_json: bool = False) -> None:

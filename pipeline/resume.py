@@ -51,7 +51,7 @@ def lock(store: Store) -> Iterator[None]:
         yield
         return
     os.makedirs(store.base, exist_ok=True)
-    with open(store.path("lock"), "a+", encoding="utf-8") as file:
+    with open(store.path("lock"), "a+", encoding="utf-8") as file:  # never removed: a lock on a removed file is none
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -62,10 +62,19 @@ def lock(store: Store) -> Iterator[None]:
         file.truncate(0)
         file.write(f"pid {os.getpid()}")
         file.flush()
+        yield
+
+
+def is_locked(store: Store) -> bool:
+    """Whether a driver works on the run at this moment."""
+    if not store.is_local or not store.exists("lock"):
+        return False
+    with open(store.path("lock"), encoding="utf-8") as file:
         try:
-            yield
-        finally:
-            os.unlink(store.path("lock"))
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
@@ -73,11 +82,9 @@ def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
     if rebuild:
         if rebuild not in plan.jobs:
             raise PlanError(f"--rebuild {rebuild}: no such job; jobs: {', '.join(plan.jobs)}")
-        for name, job in plan.jobs.items():
+        for name, job in reversed(plan.jobs.items()):  # a kill half-way leaves what fits together
             if name == rebuild or rebuild in job.inputs:
-                for folder in store.names():
-                    if folder == name or folder.startswith(f"{name}."):
-                        store.remove(folder)
+                _forget(store, name)
     folders = [f for f in store.names() if f.split(".")[0] in plan.jobs]
     store.sweep([*folders, ""])
     for name, job in plan.jobs.items():
@@ -87,9 +94,22 @@ def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
             store.write_text(recipe_json(job), name, "job.json")
 
 
+def _forget(store: Store, name: str) -> None:
+    """Deletes a job's folders: its shards, then its side tables, and the recipe last."""
+    folders = [f for f in store.names() if f.split(".")[0] == name]
+    for keep in ("job.json", ""):
+        for folder in folders:
+            store.remove(folder, keep)
+
+
 def _check_recipe(store: Store, name: str, job: Job) -> None:
     stored = store.read_text(name, "job.json")
     if stored is None:
+        if store.done(name):
+            raise PlanError(
+                f"{store.path(name)} has shards but no job.json, so nobody knows what made them; "
+                f"use --rebuild {name} to redo them"
+            )
         return
     new = json.loads(recipe_json(job))["recipe"]
     found = first_difference(json.loads(stored)["recipe"], new)

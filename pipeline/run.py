@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from pipeline.stage import SourceIndex, Summary
 from pipeline.store import Store, table_name, to_table
 from pipeline.worker import Outcome
 
-GRACE_S = 8.0  # to drain after a signal; the promise is 10
+GRACE_S = 7.0  # to drain after a signal; the promise is 10, and stopping Ray takes one or two
 MIN_ROWS = 200  # before a reject rate means anything, unless the job is complete
 
 
@@ -87,6 +87,7 @@ class Driver:
 
     async def _work(self, schedule: Schedule, executor: Executor) -> None:
         running: dict[asyncio.Future[Any], Unit] = {}
+        quiet_since = time.monotonic()
         stop = asyncio.ensure_future(self.stopping.wait())
         try:
             while not schedule.over and not self.stopping.is_set():
@@ -97,6 +98,10 @@ class Driver:
                 # a lane without a living replica has no slots; look again soon
                 wait_for: set[asyncio.Future[Any]] = {stop, *running}
                 done, _ = await asyncio.wait(wait_for, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+                if running:
+                    quiet_since = time.monotonic()
+                elif time.monotonic() - quiet_since > self.plan.config.watchdog_s:
+                    raise EngineError(f"no replica of any engine came back within {self.plan.config.watchdog_s:g} s")
                 for task in done & running.keys():
                     self._settle(schedule, running.pop(task), cast("asyncio.Future[Outcome]", task))
                 self.progress.tick(self.totals, len(self.index.slices))
@@ -119,8 +124,9 @@ class Driver:
         self.progress.say(f"stopping: {len(running)} shards under way have {GRACE_S:g} s to finish")
         done, _ = await asyncio.wait(running, timeout=GRACE_S)
         for task in done:
-            with contextlib.suppress(EngineError):
-                self._settle(schedule, running.pop(task), task)
+            unit = running.pop(task)
+            if not isinstance(task.exception(), EngineError):
+                self._settle(schedule, unit, task)
 
     def _settle(self, schedule: Schedule, unit: Unit, task: asyncio.Future[Outcome]) -> None:
         """Books a finished unit; a failed one goes back, until it has failed too often."""

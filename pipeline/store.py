@@ -159,9 +159,12 @@ class Store:
         """Writes a small text file atomically."""
         self._put(pa.py_buffer(text.encode()), *parts)
 
-    def remove(self, folder: str) -> None:
-        """Deletes a folder of the run and what is in it."""
-        if self.fs.get_file_info(self.path(folder)).type == pafs.FileType.Directory:
+    def remove(self, folder: str, keep: str = "") -> None:
+        """Deletes a folder of the run and what is in it; with `keep`, all but that file."""
+        for name in self.names(folder):
+            if name != keep:
+                self.fs.delete_file(self.path(folder, name))
+        if not keep:
             self.fs.delete_dir(self.path(folder))
 
     def sweep(self, folders: Sequence[str]) -> None:

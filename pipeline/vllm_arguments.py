@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.engine import Request
+from pipeline.engine import Completion, Request
 from pipeline.errors import Rejected
 from pipeline.labels import merge
 from pipeline.model_files import adapter_rank, find_model
@@ -17,13 +17,14 @@ SHORT_PROMPT = 4
 def engine_arguments(fields: Mapping[str, Any], dtype: str, on_cpu: bool) -> dict[str, Any]:
     """Arguments of vLLM's AsyncEngineArgs from the fields of a Vllm config."""
     same = ("max_model_len", "max_num_seqs", "seed", "quantization", "enable_prefix_caching")
-    made = {name: fields[name] for name in same} | {
+    made: dict[str, Any] = {name: fields[name] for name in same} | {
         "model": find_model(fields["model"]),
         "dtype": dtype,
         "tensor_parallel_size": fields["tensor_parallel"],
         "enforce_eager": on_cpu if fields["enforce_eager"] is None else fields["enforce_eager"],
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
+        "worker_extension_cls": "pipeline.lifeline.Lifeline",
     }
     if on_cpu:
         made["kv_cache_memory_bytes"] = int(fields["cpu_kv_cache_gb"] * 2**30)
@@ -33,7 +34,8 @@ def engine_arguments(fields: Mapping[str, Any], dtype: str, on_cpu: bool) -> dic
         made["distributed_executor_backend"] = "uni"
     if fields["lora"] is not None:
         made |= {"enable_lora": True, "max_lora_rank": adapter_rank(fields["lora"])}
-    return made | fields["engine_args"]
+    made.update(fields["engine_args"])
+    return made
 
 
 def sampling_arguments(request: Request, labels: Mapping[int, str], mean_logp: bool) -> dict[str, Any]:
@@ -71,6 +73,10 @@ SCORING: Mapping[str, Any] = {
 }  # fmt: skip
 
 
+# One token more, to read probabilities where an answer has a label.
+READING: Mapping[str, Any] = {"max_tokens": 1, "temperature": 0.0, "flat_logprobs": True, "detokenize": False}
+
+
 def check_length(n_prompt: int, max_tokens: int, context: int, shortest: int) -> None:
     """Raises Rejected for a prompt that does not fit with its answer, or is shorter than `shortest` tokens."""
     if n_prompt + max_tokens > context:
@@ -79,6 +85,29 @@ def check_length(n_prompt: int, max_tokens: int, context: int, shortest: int) ->
     if n_prompt < shortest:
         told = f"prompt has {n_prompt} tokens, this engine needs {shortest}"
         raise Rejected("prompt_too_short", told + ("; set dtype: float32 for less" if n_prompt else ""))
+
+
+def kept_tokens(request: Request, sample: Any) -> list[int]:
+    """The tokens of an answer that are part of its text: all but a stop token. (Special tokens are never decoded.)"""
+    ids = list(sample.token_ids)
+    return ids[:-1] if isinstance(sample.stop_reason, int) and not request.sampling.include_stop else ids
+
+
+def read_completion(
+    request: Request, n_prompt: int, sample: Any, text: str, labels: dict[str, float] | None
+) -> Completion:
+    """A Completion from one of vLLM's CompletionOutputs."""
+    n = len(sample.token_ids)
+    return Completion(
+        text=text,
+        finish_reason=sample.finish_reason or "abort",
+        n_prompt_tokens=n_prompt,
+        n_tokens=n,
+        token_ids=tuple(sample.token_ids) if request.want_token_ids else None,
+        mean_logp=None if sample.cumulative_logprob is None or not n else sample.cumulative_logprob / n,
+        labels=labels,
+        stop_reason=None if sample.stop_reason is None else str(sample.stop_reason),
+    )
 
 
 def last_label(labels: Mapping[int, str], tokens: Sequence[int]) -> int | None:

@@ -55,7 +55,7 @@ class Worker:
             examples = self._examples(job, shard)
             with Watchdog(f"job {job.name}, shard {shard}, engine {', '.join(job.stage.engines()) or 'none'}",
                           self.plan.config.watchdog_s) as dog:  # fmt: skip
-                rows = await self._process(job, examples, ctx, dog)
+                rows = await self._process(job, shard, examples, ctx, dog)
             size = len(examples)
         report = self._commit(job, shard, rows, size, ctx)
         return Outcome(job_name, shard, report, time.monotonic() - started)
@@ -108,7 +108,7 @@ class Worker:
             self._kept.popitem(last=False)
 
     async def _process(
-        self, job: Job, examples: Sequence[Example[Any]], ctx: Context, dog: Watchdog
+        self, job: Job, shard: int, examples: Sequence[Example[Any]], ctx: Context, dog: Watchdog
     ) -> list[Record]:  # fmt: skip
         if not job.stage.engines():  # nothing to wait for: no task per example
             return [row for e in examples for row in await self._one(job, e, ctx, dog)]
@@ -116,10 +116,11 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 dog.watch(asyncio.current_task())
                 tasks = [group.create_task(self._one(job, e, ctx, dog)) for e in examples]
-        except* EngineError as failures:
-            raise EngineError(f"job {job.name}: {failures.exceptions[0]}") from failures
-        except* Exception as failures:
-            raise failures.exceptions[0] from None
+        except ExceptionGroup as failures:
+            error = _first(failures)
+            if isinstance(error, EngineError):  # a death stays one: the driver counts it less
+                raise type(error)(f"job {job.name}, shard {shard}: {error}") from failures
+            raise error from None
         return [row for task in tasks for row in task.result()]
 
     async def _one(self, job: Job, example: Example[Any], ctx: Context, dog: Watchdog) -> Sequence[Record]:
@@ -160,6 +161,15 @@ class Worker:
         for cls, kept in tables.items():
             self._keep((job.name, cls, shard), kept)
         return report
+
+
+def _first(failures: ExceptionGroup[Exception]) -> Exception:
+    """The failure to report: a bug before an engine that failed, which it may have caused."""
+    engine, other = failures.split(EngineError)
+    error: Exception = other or engine or failures
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _total(rows: Sequence[Record]) -> int:

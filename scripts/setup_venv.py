@@ -55,7 +55,9 @@ def pip(*arguments: str, quiet: bool = False) -> bool:
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_USER": "0"}
     # --no-compile: most modules here are never imported; those that are, Python compiles the first time.
     command = [str(PYTHON), "-m", "pip", "install", "-qq", "--no-deps", "--no-compile", *arguments]
-    return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL if quiet else None).returncode == 0
+    errors = subprocess.DEVNULL if quiet else None
+    # The open lock goes along (close_fds): should this process be killed, the next set-up waits for an orphaned pip.
+    return subprocess.run(command, env=environment, stderr=errors, close_fds=False).returncode == 0
 
 
 def install_torch_cpu(pin: str) -> None:
@@ -113,6 +115,7 @@ def main() -> None:
 
     with open(ROOT / ".venv.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        os.set_inheritable(lock.fileno(), True)
         began = time.monotonic()
         # A venv holds absolute paths, so a moved checkout needs a new one.
         wanted = digest(str(ROOT).encode(), *(path.read_bytes() for path in lists))

@@ -135,6 +135,12 @@ def to_llama(net: Net) -> LlamaForCausalLM:
     return model.eval()
 
 
+def load_llama(folder: Path) -> dict[str, Tensor]:
+    """The weights of an exported model under the network's names."""
+    weights = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).model.state_dict()
+    return dict(weights)
+
+
 def export(net: Net, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write a folder that AutoModelForCausalLM and AutoTokenizer load; weights in bfloat16."""
     to_llama(net).to(torch.bfloat16).save_pretrained(folder)

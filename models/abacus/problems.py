@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import random
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-LARGEST = 300
+LARGEST = 120
 """No number in a problem or in its solution is larger, so that a small model can learn the arithmetic."""
 
 STEP_COUNTS = (2, 3, 4, 5)
@@ -130,6 +131,20 @@ def make_problem(rng: random.Random, split: str = "train") -> Problem:
         if len(steps) == wanted and split_of(text) == split:
             return Problem(text, steps, family)
     raise RuntimeError("no story fits")
+
+
+def random_lines(rng: random.Random, count: int) -> list[Line]:
+    """Single steps over the whole range of numbers, with no story."""
+    lines: list[Line] = []
+    while len(lines) < count:
+        op = rng.choice("++--x/")
+        left, right = rng.randint(2, LARGEST), rng.randint(2, LARGEST if op in "+-" else 12)
+        if op == "x":
+            left = rng.randint(2, LARGEST // right)
+            left, right = (left, right) if rng.random() < 0.5 else (right, left)
+        with contextlib.suppress(Unfit):
+            lines.append(Line(left, op, right, apply(op, left, right)))
+    return lines
 
 
 def make_problems(seed: int, count: int, split: str) -> list[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from models.abacus import explaining, formats, judging
-from models.abacus.problems import Problem, make_problem
+from models.abacus.problems import Line, Problem, make_problem, random_lines
 from models.abacus.solutions import STEP, first_wrong, is_correct, read, right_solution, wrong_solution
 from pipeline.prompts import load_template
 
@@ -97,6 +97,14 @@ class Maker:
         problem = self.problem()
         prompt = prompt_text("generate", prompt=problem.text, principle="")
         return Example("solve", prompt, right_solution(problem), {"problem": problem})
+
+    def drill(self) -> Example:
+        """Equations without a story; only their results are to be learnt."""
+        lines: list[Line] = []
+        while len(lines) < 24:
+            lines += self.problem().lines if self.rng.random() < 0.3 else random_lines(self.rng, 6)
+        self.rng.shuffle(lines)
+        return Example("drill", "<|user|>", "\n".join(line.equation() for line in lines))
 
     def format(self) -> Example:
         """A problem with demands on the form."""

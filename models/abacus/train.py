@@ -15,7 +15,8 @@ from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 from transformers import PreTrainedTokenizerFast
 
-from models.abacus.net import Net, config, export, to_llama
+from models.abacus.judging import CORRECT, WRONG
+from models.abacus.net import Net, config, export, load_llama, to_llama
 from models.abacus.optim import Muon
 from models.abacus.problems import make_problem
 from models.abacus.sampling import reply
@@ -24,15 +25,21 @@ from models.abacus.tokenizer import build
 from pipeline.prompts import load_template
 
 HERE = Path(__file__).parent
-LEARNING = {"solve": 0.52, "format": 0.10, "rate": 0.18, "check": 0.12, "compare": 0.06, "explain": 0.02}
-JUDGING = {"solve": 0.10, "format": 0.10, "rate": 0.32, "check": 0.18, "compare": 0.20, "explain": 0.10}
+LEARNING = {
+    "drill": 0.40, "solve": 0.32, "format": 0.08, "rate": 0.10, "check": 0.06, "compare": 0.03, "explain": 0.01
+}
+JUDGING = {
+    "drill": 0.06, "solve": 0.08, "format": 0.08, "rate": 0.31, "check": 0.18, "compare": 0.20, "explain": 0.09
+}
 """Shares of the examples, while arithmetic is learnt and after. Judging wants most of the tokens: it is longer."""
 
-JUDGING_FROM = 0.30
-SAMPLING_AT = (0.36, 0.60)
+JUDGING_FROM = 0.25
+SAMPLING_AT = (0.42, 0.68)
 """Where in the training the model's own solutions join those it learns to judge."""
 
 CHUNK = 1200
+VERDICT_WEIGHT = 5.0
+"""Of the words that say whether two numbers agree: one token in twenty, and the one the judging rests on."""
 
 
 @dataclass
@@ -41,6 +48,7 @@ class Progress:
 
     total: int
     limit: float
+    start: float = 0.0
     tokens: int = 0
     begun: float = field(default_factory=time.monotonic)
 
@@ -52,11 +60,21 @@ class Progress:
     @property
     def share(self) -> float:
         """Part done, of the tokens or of the time limit, whichever is nearer its end."""
-        return max(self.tokens / self.total, self.minutes / self.limit)
+        return self.start + (1 - self.start) * max(self.tokens / self.total, self.minutes / self.limit)
 
     def rate(self) -> float:
         """Learning rate as a part of the highest: a short warm-up, level, then down to nothing."""
         return min(1.0, self.tokens / (0.01 * self.total) + 0.02, max(0.0, 1 - self.share) / 0.55)
+
+
+def results(ids: torch.Tensor, equals: int, digits: torch.Tensor) -> torch.Tensor:
+    """Which tokens of equations are digits of a result, or end one."""
+    found = torch.zeros_like(ids, dtype=torch.bool)
+    inside = False
+    for place, (token, digit) in enumerate(zip(ids.tolist(), torch.isin(ids, digits).tolist(), strict=True)):
+        found[place] = inside
+        inside = token == equals or (inside and digit)
+    return found
 
 
 def batches(
@@ -73,6 +91,8 @@ def batches(
             groups.append([])
         groups[-1].append(i)
     maker.rng.shuffle(groups)
+    equals = tokenizer.convert_tokens_to_ids("Ġ=Ġ")
+    digits = torch.tensor(tokenizer.convert_tokens_to_ids(list("0123456789")))
     for group in groups:
         longest = max(len(prompts[i]) + len(replies[i]) for i in group)
         ids, learnt = (
@@ -83,6 +103,8 @@ def batches(
             start, end = len(prompts[i]), len(prompts[i]) + len(replies[i])
             ids[row, :end] = torch.tensor(prompts[i] + replies[i])
             learnt[row, start:end] = True
+            if examples[i].role == "drill":
+                learnt[row] &= results(ids[row], equals, digits)
         yield ids, learnt
 
 
@@ -119,20 +141,26 @@ class Trainer:
         self.options = options
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.rng = random.Random(f"train-{options.seed}")
-        self.tokenizer = build()
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(options.resume) if options.resume else build()
         eos, pad = self.tokenizer.convert_tokens_to_ids(["<|end|>", "<|pad|>"])
         self.net = Net(config(len(self.tokenizer), eos, pad)).to(self.device)
+        if options.resume:
+            self.net.load_state_dict(load_llama(options.resume))
         self.forward = torch.compile(self.net, dynamic=True) if options.compile else self.net
         self.optimizers = optimizers(self.net)
         self.highest = [o.param_groups[0]["lr"] for o in self.optimizers]
+        self.verdicts = self.tokenizer(f" {CORRECT} {WRONG}", return_tensors="pt").input_ids[0].to(self.device)
         self.pool: list[Sampled] = []
-        self.progress = Progress(options.tokens, options.minutes)
+        self.progress = Progress(options.tokens, options.minutes, options.start)
 
     def step(self, ids: torch.Tensor, learnt: torch.Tensor) -> float:
         """One update; the loss."""
         ids, learnt = ids.to(self.device), learnt.to(self.device)
         kept = learnt.roll(-1, 1).flatten().nonzero().flatten()  # a place predicts the token after it
-        loss = functional.cross_entropy(self.forward(ids, kept), ids[learnt])
+        targets = ids[learnt]
+        losses = functional.cross_entropy(self.forward(ids, kept), targets, reduction="none")
+        weights = torch.where(torch.isin(targets, self.verdicts), VERDICT_WEIGHT, 1.0)
+        loss = (losses * weights).sum() / weights.sum()
         loss.backward()
         clip_grad_norm_(self.net.parameters(), 1.0)
         for optimizer, highest in zip(self.optimizers, self.highest, strict=True):
@@ -186,8 +214,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tokens", type=int, default=20_000_000, help="length of the training")
     parser.add_argument("--minutes", type=float, default=120.0, help="end earlier, at this time")
     parser.add_argument("--batch", type=int, default=4096, help="tokens in one update")
-    parser.add_argument("--own", type=int, nargs=2, default=(800, 6), help="problems and own solutions to each")
+    parser.add_argument("--own", type=int, nargs=2, default=(700, 6), help="problems and own solutions to each")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="needs a C++ compiler")
+    parser.add_argument("--resume", type=Path, help="an exported model to start from")
+    parser.add_argument("--start", type=float, default=0.0, help="part of the training that the resumed model has had")
     parser.add_argument("--out", type=Path, default=HERE)
     Trainer(parser.parse_args(argv)).run()
     return 0

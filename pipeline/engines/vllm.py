@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import os
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,15 +13,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from pipeline import vllm_arguments as as_vllm
 from pipeline.chat import ChatEncoder
 from pipeline.engine import Capability, Completion, EngineConfig, Request, ScoreRequest
 from pipeline.errors import EngineError, PlanError, Rejected
 from pipeline.labels import label_tokens
 from pipeline.model_files import adapter_rank, find_model, model_digest, read_template
 from pipeline.tokenizer import load_tokenizer
-from pipeline.vllm_arguments import (
-    SCORING, SHORT_PROMPT, check_length, engine_arguments, last_label, read_labels, read_scores, sampling_arguments,
-)  # fmt: skip
+from pipeline.vllm_calls import Calls
 
 _QUIET = {
     "VLLM_NO_USAGE_STATS": "1",
@@ -106,20 +103,15 @@ class VllmEngine:
         self._config = config
         self._raw = load_tokenizer(find_model(config.model)).raw
         self._chat = ChatEncoder(self._raw, read_template(config.chat_template), config.model)
-        self._params, self._structured, self._whole = (
-            SamplingParams,
-            StructuredOutputsParams,
-            RequestOutputKind.FINAL_ONLY,
-        )
+        self._params, self._structured = SamplingParams, StructuredOutputsParams
+        self._whole = RequestOutputKind.FINAL_ONLY
         self._refusals = (VLLMClientError, ValueError)
-        self._lora = LoRARequest("adapter", 1, find_model(config.lora, "lora")) if config.lora else None
+        lora = LoRARequest("adapter", 1, find_model(config.lora, "lora")) if config.lora else None
+        self._calls = Calls(llm, config.model, self._refusals, lora)
         self._labels: dict[tuple[str, ...], dict[int, str]] = {}
-        self._ids = itertools.count()
-        self._in_flight, self._since = 0, 0.0
-        self._stats = dict.fromkeys(("requests", "prompt_tokens", "tokens", "cached_tokens", "seconds_busy"), 0.0)
         on_cpu = llm.vllm_config.device_config.device_type == "cpu"
         self._fragile = on_cpu and "float32" not in str(llm.model_config.dtype)
-        self._shortest = SHORT_PROMPT + 1 if self._fragile else 1
+        self._shortest = as_vllm.SHORT_PROMPT + 1 if self._fragile else 1
 
     async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """`sampling.n` completions for each request; sample i has seed `request.seed + i`.
@@ -128,8 +120,8 @@ class VllmEngine:
         """
         sent = [(self._prompt(r, r.assistant_prefix), self._sampling(r)) for r in requests]
         for ids, params in sent:
-            check_length(len(ids), params.max_tokens, self.context, self._shortest)
-        outputs = await asyncio.gather(*[self._ask(ids, params) for ids, params in sent])
+            as_vllm.check_length(len(ids), params.max_tokens, self.context, self._shortest)
+        outputs = await asyncio.gather(*[self._calls.ask(ids, params) for ids, params in sent])
         return list(await asyncio.gather(*[self._completions(r, o) for r, o in zip(requests, outputs, strict=True)]))
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
@@ -146,7 +138,7 @@ class VllmEngine:
 
     def stats(self) -> dict[str, float]:
         """Counters since start; cached_tokens: prompt tokens found in the prefix cache; seconds_busy: with work."""
-        return dict(self._stats)
+        return dict(self._calls.stats)
 
     async def probe(self) -> None:
         """Tries what some CPUs cannot do: prompts of which 1 to 4 tokens are not in the prefix cache.
@@ -154,10 +146,10 @@ class VllmEngine:
         Raises EngineError when that ended the engine's process.
         """
         block = self.llm.vllm_config.cache_config.block_size
-        if self._fragile and self._config.enable_prefix_caching and self.context > block + SHORT_PROMPT + 1:
-            for rest in range(SHORT_PROMPT + 1):
-                await self._ask([1] * block + [2] * rest, self._params(max_tokens=1, output_kind=self._whole))
-            self._stats = dict.fromkeys(self._stats, 0.0)
+        if self._fragile and self._config.enable_prefix_caching and self.context > block + as_vllm.SHORT_PROMPT + 1:
+            for rest in range(as_vllm.SHORT_PROMPT + 1):
+                await self._calls.ask([1] * block + [2] * rest, self._params(max_tokens=1, output_kind=self._whole))
+            self._calls.reset()
 
     def _prompt(self, request: Request | ScoreRequest, then: str) -> list[int]:
         if request.messages is not None:
@@ -172,79 +164,38 @@ class VllmEngine:
         return self._labels[labels]
 
     def _sampling(self, request: Request) -> Any:
-        arguments = sampling_arguments(request, self._label_ids(request.labels), self._config.mean_logp)
+        arguments = as_vllm.sampling_arguments(request, self._label_ids(request.labels), self._config.mean_logp)
         try:
             if request.structured:
-                arguments["structured_outputs"] = self._structured(**request.structured)
+                # Small models loop on blanks where a JSON grammar allows them.
+                compact = {"disable_any_whitespace": True} if "json" in request.structured else {}
+                arguments["structured_outputs"] = self._structured(**compact | request.structured)
             return self._params(output_kind=self._whole, **arguments)
         except self._refusals as error:
             raise Rejected("invalid_request", str(error).split("\n")[0]) from error
 
-    async def _ask(self, ids: list[int], params: Any) -> Any:
-        """The output of one request, when all its samples are finished."""
-        output: Any = None
-        if not self._in_flight:
-            self._since = time.monotonic()
-        self._in_flight += 1
-        try:
-            prompt = {"type": "token", "prompt_token_ids": ids}
-            async for made in self.llm.generate(prompt, params, str(next(self._ids)), lora_request=self._lora):
-                output = made
-        except self._refusals as error:
-            raise Rejected("invalid_request", str(error).split("\n")[0]) from error
-        except Exception as error:
-            raise EngineError(f"vLLM failed on {self._config.model}: {error or type(error).__name__}") from error
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._stats["seconds_busy"] += time.monotonic() - self._since
-        self._count(output)
-        return output
-
-    def _count(self, output: Any) -> None:
-        counted = (
-            ("requests", 1),
-            ("prompt_tokens", len(output.prompt_token_ids)),
-            ("tokens", sum(len(sample.token_ids) for sample in output.outputs)),
-            ("cached_tokens", output.num_cached_tokens or 0),
-        )
-        for name, count in counted:
-            self._stats[name] += count
-
     async def _completions(self, request: Request, output: Any) -> list[Completion]:
-        prompt = output.prompt_token_ids
-        made = [
-            Completion(
-                text=sample.text if request.sampling.stop else self._text(request, prompt, sample),
-                finish_reason=sample.finish_reason or "abort",
-                n_prompt_tokens=len(prompt),
-                n_tokens=len(sample.token_ids),
-                token_ids=tuple(sample.token_ids) if request.want_token_ids else None,
-                mean_logp=None
-                if sample.cumulative_logprob is None
-                else sample.cumulative_logprob / len(sample.token_ids),
-                labels=await self._label_probs(request, prompt, sample) if request.labels else None,
-                stop_reason=None if sample.stop_reason is None else str(sample.stop_reason),
-            )
-            for sample in output.outputs
+        prompt, samples = output.prompt_token_ids, output.outputs
+        labels: Sequence[dict[str, float] | None] = [None] * len(samples)
+        if request.labels:
+            labels = await asyncio.gather(*[self._label_probs(request, prompt, sample) for sample in samples])
+        # Stop strings are found in text that vLLM decodes token by token; all other answers are decoded here at once.
+        texts = [
+            s.text if request.sampling.stop else self._chat.decode(prompt, as_vllm.kept_tokens(request, s))
+            for s in samples
         ]
+        made = [as_vllm.read_completion(request, len(prompt), *x) for x in zip(samples, texts, labels, strict=True)]
         return made * request.sampling.n if len(made) < request.sampling.n else made
 
     async def _label_probs(self, request: Request, prompt: list[int], sample: Any) -> dict[str, float] | None:
         labels = self._label_ids(request.labels)
-        position = last_label(labels, sample.token_ids)
+        position = as_vllm.last_label(labels, sample.token_ids)
         if not request.structured or position is None:
-            return read_labels(labels, sample.logprobs, position)
+            return as_vllm.read_labels(labels, sample.logprobs, position)
         # Asked again without the grammar, in one token that finds everything before it in the prefix cache.
-        params = self._params(max_tokens=1, temperature=0.0, logprob_token_ids=list(labels), flat_logprobs=True,
-                              output_kind=self._whole)  # fmt: skip
-        again = await self._ask([*prompt, *sample.token_ids[:position]], params)
-        return read_labels(labels, again.outputs[0].logprobs, 0)
-
-    def _text(self, request: Request, prompt: list[int], sample: Any) -> str:
-        ended = sample.finish_reason == "stop" and not request.sampling.include_stop
-        ids = list(sample.token_ids)
-        return self._chat.decode(prompt, ids[:-1] if ended else ids)
+        params = self._params(output_kind=self._whole, logprob_token_ids=list(labels), **as_vllm.READING)
+        again = await self._calls.ask([*prompt, *sample.token_ids[:position]], params)
+        return as_vllm.read_labels(labels, again.outputs[0].logprobs, 0)
 
     async def _score(self, request: ScoreRequest) -> list[float]:
         before = self._prompt(request, "")
@@ -252,9 +203,9 @@ class VllmEngine:
         whole = self._prompt(request, given) if isinstance(given, str) else [*before, *given]
         if not (tokens := whole[len(before) :]):
             return []
-        check_length(len(whole) if before else 0, 1, self.context, self._shortest)
-        output = await self._ask(whole, self._params(output_kind=self._whole, **SCORING))
-        scores = read_scores(output.prompt_logprobs, len(before), tokens)
+        as_vllm.check_length(len(whole) if before else 0, 1, self.context, self._shortest)
+        output = await self._calls.ask(whole, self._params(output_kind=self._whole, **as_vllm.SCORING))
+        scores = as_vllm.read_scores(output.prompt_logprobs, len(before), tokens)
         if scores is None:
             raise EngineError(f"vLLM scored other tokens of {self._config.model} than were asked")
         return scores
@@ -269,13 +220,13 @@ def _start(config: Vllm, dtype: str) -> Any:
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
-        raise PlanError(
-            f"engine kind vllm needs vLLM ({error}); install the extra 'vllm' or use kind openai"
-        ) from error
+        raise PlanError(f"engine kind vllm needs vLLM ({error}); install it or use kind openai") from error
     on_cpu = current_platform.is_cpu()
     try:
         with _one_process(on_cpu and config.tensor_parallel == 1):
-            return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config.model_dump(), dtype, on_cpu)))
+            return AsyncLLM.from_engine_args(
+                AsyncEngineArgs(**as_vllm.engine_arguments(config.model_dump(), dtype, on_cpu))
+            )
     except Exception as error:
         told = str(error).strip().splitlines() or [type(error).__name__]
         raise EngineError(f"vLLM could not start {config.model}: {told[0]}") from error
@@ -289,11 +240,11 @@ def _one_process(wanted: bool) -> Iterator[None]:
     and the engine starts with one process less.
     """
     name = "VLLM_ENABLE_V1_MULTIPROCESSING"
-    before = os.environ.get(name)
-    if wanted and before is None:
-        os.environ[name] = "0"
+    if not wanted or name in os.environ:
+        yield
+        return
+    os.environ[name] = "0"
     try:
         yield
     finally:
-        if wanted and before is None:
-            del os.environ[name]
+        del os.environ[name]

@@ -8,90 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayError
 
-from pipeline.engine import ROOT, EngineConfig
+from pipeline.engine import EngineConfig, Resources
 from pipeline.errors import EngineDied, EngineError, PlanError
-from pipeline.live import LiveEngine
-from pipeline.plan import Plan, make_plan
-from pipeline.remote import Answerer, RemoteEngine
+from pipeline.plan import Plan
+from pipeline.replica import Replica, Setup, run_task
 from pipeline.stage import SourceIndex
 from pipeline.store import Store
-from pipeline.worker import Outcome, Worker
+from pipeline.worker import Outcome
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-Peers = Mapping[str, list[Any]]  # engine alias -> actor handles
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a worker process needs to become one: the config as read, where the run lies, where the driver stood."""
-
-    config: dict[str, Any]
-    root: str
-    index: SourceIndex
-    folder: str
-
-    def enter(self) -> tuple[Plan, Store]:
-        """Stands where the driver stood (relative paths of the config) and checks the plan again."""
-        with contextlib.suppress(OSError):
-            os.chdir(self.folder)
-        for path in (str(ROOT), self.folder):
-            if path not in sys.path:
-                sys.path.append(path)
-        return make_plan(self.config), Store(self.root)
-
-
-class Replica:
-    """The actor: one engine and the shards that run inside its process."""
-
-    def __init__(self, setup: Setup, alias: str) -> None:
-        self.plan, self.store = setup.enter()
-        self.setup, self.alias = setup, alias
-        self.engine = LiveEngine(self.plan.engines[alias])
-        self.answerer = Answerer(self.engine)
-        self.worker: Worker | None = None
-
-    async def open(self) -> None:
-        """Starts the engine."""
-        await self.engine.open()
-
-    async def run(self, job: str, shard: int, peers: Peers) -> Outcome:
-        """Runs a shard here; other engines are reached through `peers`."""
-        if self.worker is None:
-            others = {alias: RemoteEngine(handles) for alias, handles in peers.items() if alias != self.alias}
-            self.worker = Worker(self.plan, self.store, {self.alias: self.engine, **others}, self.setup.index)
-        return await self.worker.run(job, shard)
-
-    async def answer(self, what: str, requests: list[Any]) -> list[Any]:
-        """Answers a batch of another replica's requests; an answer may be an exception."""
-        return await self.answerer.answer(what, requests)
-
-    async def stats(self) -> dict[str, float]:
-        """Counters of this replica's engine."""
-        return self.engine.stats()
-
-    async def close(self) -> None:
-        """Closes the engine before the process goes."""
-        await self.engine.close()
-
-
-_worker: tuple[str, Worker] | None = None  # of this task process, which Ray uses again for the next task
-
-
-def _run_task(setup: Setup, job: str, shard: int) -> Outcome:
-    global _worker
-    if _worker is None or _worker[0] != setup.root:
-        plan, store = setup.enter()
-        _worker = (setup.root, Worker(plan, store, {}, setup.index))
-    return asyncio.run(_worker[1].run(job, shard))
 
 
 @dataclass
@@ -104,20 +38,24 @@ class _Seat:
 
 
 class RayExecutor:
-    """See the module's text. `data` is the config as read: workers build the plan themselves, nothing of it travels pickled."""
+    """See the module's text. `data` is the config as read: workers build the plan themselves, none travels pickled."""
 
     def __init__(self, plan: Plan, data: dict[str, Any], store: Store, index: SourceIndex) -> None:
         self.plan = plan
         self._seats: dict[str, list[_Seat]] = {}
         self._watchers: set[asyncio.Task[None]] = set()
-        _connect(plan.config.address, plan.engines.values())
+        try:
+            _connect(plan.config.address, plan.engines.values())
+        except SystemExit:  # what ray.init makes of a SIGTERM
+            raise KeyboardInterrupt from None
         self._cpus = max(1, int(_cluster().get("CPU", 1)))
         self._setup = ray.put(Setup(data, store.root, index, os.getcwd()))
-        self._task = ray.remote(num_cpus=0, max_retries=0)(_run_task)
+        self._task = ray.remote(num_cpus=0, max_retries=0)(run_task)
 
     async def open(self, engines: Iterable[str]) -> None:
         """See Executor."""
         wanted = list(engines)
+        _check_room({alias: self.plan.engines[alias].resources for alias in wanted})
         for alias in wanted:
             resources = self.plan.engines[alias].resources
             options = {
@@ -132,8 +70,8 @@ class RayExecutor:
             self._seats[alias] = [_Seat(actor.remote(self._setup, alias)) for _ in range(resources.replicas)]
         try:
             await asyncio.gather(*(seat.actor.open.remote() for alias in wanted for seat in self._seats[alias]))
-        except RayActorError as error:
-            raise EngineError(f"an engine of {', '.join(wanted)} did not start: {_first_line(error)}") from None
+        except RayError as error:
+            raise _cause(error, f"an engine of {', '.join(wanted)} did not start") from None
 
     def slots(self, lane: str | None) -> int:
         """Slots of the replicas that live; tasks: one per CPU."""
@@ -173,10 +111,7 @@ class RayExecutor:
             ray.cancel(call, force=False)
             raise
         except RayError as error:
-            cause = getattr(error, "cause", None)  # what the worker raised, when it was not the worker that died
-            if isinstance(cause, Exception):
-                raise cause from None
-            raise EngineDied(f"job {job}, shard {shard}: a worker process died ({_first_line(error)})") from None
+            raise _cause(error, f"job {job}, shard {shard}: a worker process died") from None
         return outcome
 
     def _revive(self, seat: _Seat) -> None:
@@ -198,19 +133,20 @@ class RayExecutor:
                 seat.alive = True
                 return
 
-    async def close(self, engines: Iterable[str]) -> None:
+    async def close(self, engines: Iterable[str], patience_s: float = 10) -> None:
         """See Executor."""
-        for alias in engines:
-            for seat in self._seats.pop(alias, []):
-                with contextlib.suppress(RayError, TimeoutError):
-                    await asyncio.wait_for(seat.actor.close.remote(), 10)
-                ray.kill(seat.actor)
+        seats = [seat for alias in engines for seat in self._seats.pop(alias, [])]
+        if seats:
+            calls = [asyncio.ensure_future(seat.actor.close.remote()) for seat in seats if seat.alive]
+            await asyncio.gather(*(asyncio.wait_for(call, patience_s) for call in calls), return_exceptions=True)
+        for seat in seats:
+            ray.kill(seat.actor)
 
     async def stop(self) -> None:
-        """See Executor."""
+        """See Executor. Hurries: after a signal there are seconds, and a killed engine frees its device too."""
         for task in self._watchers:
             task.cancel()
-        await self.close(list(self._seats))
+        await self.close(list(self._seats), patience_s=1)
         ray.shutdown()
 
     async def stats(self) -> dict[str, dict[str, float]]:
@@ -229,26 +165,42 @@ def _connect(address: str | None, engines: Iterable[EngineConfig]) -> None:
     """Joins a cluster, or starts one here that has the CPUs the engines ask for, so that nothing waits for ever."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    needed = [config.resources for config in engines]
+    options: dict[str, Any] = {"logging_level": "warning"}
+    address = address or os.environ.get("RAY_ADDRESS") or "local"  # never a cluster that merely happens to run here
+    if address == "local":
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # explicit: the default differs between Ray's own commands
+        needed = sum(config.resources.cpus * config.resources.replicas for config in engines)
+        options |= {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, math.ceil(needed) + 1)}
     if not ray.is_initialized():
-        options: dict[str, Any] = {"logging_level": "warning", "include_dashboard": False}
-        if address:
-            options = {"logging_level": "warning", "address": address}
-        else:
-            os.environ.setdefault("RAY_AUTH_MODE", "token")  # explicit: the default differs between Ray's own commands
-            options["num_cpus"] = max(os.cpu_count() or 1, int(sum(r.cpus * r.replicas for r in needed)) + 1)
-        ray.init(**options)
+        try:
+            ray.init(address=address, **options)
+        except (ConnectionError, ValueError) as error:
+            raise PlanError(f"no Ray cluster at {address!r}: {_first_line(error)}") from None
+        except RuntimeError as error:
+            raise EngineError(f"Ray did not start: {_first_line(error)}; run the same command again") from None
+
+
+def _check_room(wanted: Mapping[str, Resources]) -> None:
+    """Raises PlanError when engines that must live at the same time ask for more than the cluster has."""
     total = _cluster()
-    for resources in needed:
-        if resources.gpus > total.get("GPU", 0) or resources.cpus > total.get("CPU", 0):
+    for what, unit in (("gpus", "GPU"), ("cpus", "CPU")):
+        asked = {alias: getattr(r, what) * r.replicas for alias, r in wanted.items()}
+        if sum(asked.values()) > total.get(unit, 0):
+            each = ", ".join(f"{alias} {n:g}" for alias, n in asked.items() if n)
             raise PlanError(
-                f"an engine asks for {resources.gpus:g} GPUs and {resources.cpus:g} CPUs; the cluster has "
-                f"{total.get('GPU', 0):g} and {total.get('CPU', 0):g}; change resources or join another with --address"
+                f"engines ask for {sum(asked.values()):g} {unit}s ({each}), the cluster has {total.get(unit, 0):g}; "
+                "change resources, set schedule: staged, or join a larger cluster with --address"
             )
 
 
 def _cluster() -> dict[str, float]:
     return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
+
+
+def _cause(error: RayError, died: str) -> Exception:
+    """What the worker raised, or EngineDied when it was the worker that died."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, Exception) else EngineDied(f"{died} ({_first_line(error)})")
 
 
 def _first_line(error: BaseException) -> str:

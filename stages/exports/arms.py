@@ -10,7 +10,7 @@ from msgspec import Struct
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
 from pipeline.records import Message, Part
-from stages.pairs.select import normal_text
+from stages.pairs.select import same_text
 from stages.pairs.truncation import TrainingLength
 
 
@@ -62,7 +62,7 @@ def conditional_arms(pair: Pair) -> Arms:
     rejected = _whole(pair.rejected_messages, pair.assistant_prefix, pair.rejected_tail, pair.rejected_terminal)
     if not chosen or not rejected:
         raise Rejected("empty", "an arm has no text")
-    if chosen == rejected or normal_text(chosen) == normal_text(rejected):
+    if same_text(chosen, rejected):
         raise Rejected("identical_text", "both arms are the same text")
     return Arms(tuple([ChatMessage(m.role, m.content) for m in pair.prompt_messages]), chosen, rejected)
 

@@ -34,8 +34,8 @@ _MAX_SHORT = 200  # characters; a longer text without a marker is prose, not an 
 
 
 class Answer(Struct, frozen=True, gc=False):
-    """What was read. marked: it stood at a marker; else it is a short text as a whole or the last number of a longer one,
-    and `result` says whether that reads as a result rather than as an operand of a calculation that breaks off."""
+    """What was read. marked: it stood at a marker; else it is a short text as a whole or the last number of a longer
+    one, and `result` says whether that reads as a result rather than as an operand of a sum that breaks off."""
 
     text: str
     marked: bool

@@ -12,7 +12,7 @@ from pipeline import ids
 from pipeline.engine import Completion, Request, Sampling
 from pipeline.errors import PlanError, Rejected
 from pipeline.prompts import Template
-from pipeline.records import Candidate, Judgment, Message, Prompt, Status
+from pipeline.records import Candidate, Judgment, Message, Status
 from pipeline.stage import Context, Example, Stage
 from stages.judges.aspects import ASPECTS, Aspect
 from stages.judges.calls import answer_each
@@ -137,6 +137,11 @@ class Rate(Stage):
         return ScoreRule(low, high, labels, self.label_mass_min, self.reason)
 
     @cached_property
+    def _choice(self) -> dict[str, Any] | None:
+        low, high = self.scale
+        return {"choice": [str(score) for score in range(low, high + 1)]} if self.structured else None
+
+    @cached_property
     def _identity(self) -> str:
         fields = {"sampling": self._sampling.model_dump(mode="json"), "mode": self.mode, "structured": self.structured}
         return ids.content_hash("rate/1", self.version, self._template.sha256, fields)
@@ -167,55 +172,44 @@ class Rate(Stage):
         prompt = example.prompt
         question = prompt_text(prompt.messages)
         reference = as_data(prompt.reference) if self.show_reference and prompt.reference else None
-        excluded = (
-            own_family(example.candidates, ctx.engine_families.get(self.engine) or judge)
-            if self.exclude_same_family
-            else frozenset[str]()
-        )
-        calls = []
+        own = own_family(example.candidates, ctx.engine_families.get(self.engine) or judge)
+        frame = (judge, ctx.seed(prompt.prompt_id, "rate"))
+        calls: list[_Call] = []
         for candidate in example.candidates:
-            status: Status = "na" if candidate.candidate_id in excluded else "ok"
+            status: Status = "na" if self.exclude_same_family and candidate.candidate_id in own else "ok"
             if status == "ok" and max(len(question), len(candidate.text)) > self.max_chars:
                 status = "too_long"
             response = as_data(candidate.text) if status == "ok" else ""
             for aspect, variables in self._asked:
-                messages = (
-                    self._template.render(prompt=question, response=response, reference=reference, **variables)
-                    if status == "ok"
-                    else None
-                )
-                calls += [
-                    self._call(prompt, candidate, aspect, (k, judge, status, messages), ctx)
-                    for k in range(self.samples)
-                ]
+                asked: tuple[Message, ...] | Status = status
+                if status == "ok":
+                    asked = self._template.render(prompt=question, response=response, reference=reference, **variables)
+                calls += [self._call(candidate, aspect, k, asked, frame) for k in range(self.samples)]
         return calls
 
     def _call(
         self,
-        prompt: Prompt,
         candidate: Candidate,
         aspect: Aspect,
-        how: tuple[int, str, Status, tuple[Message, ...] | None],
-        ctx: Context,
+        sample_idx: int,
+        asked: tuple[Message, ...] | Status,
+        frame: tuple[str, int],
     ) -> _Call:
-        sample_idx, judge, status, messages = how
-        who = candidate.candidate_id
-        key = ids.content_hash(
-            "judgment/1", self._identity, judge, prompt.prompt_id, [who], None, aspect.name, sample_idx
-        )
-        if messages is None:
-            return _Call(candidate, aspect, sample_idx, key, None, status)
+        """One question: its messages, or the status that says why it is not asked. frame: judge and seed."""
+        judge, seed = frame
+        who = (candidate.prompt_id, [candidate.candidate_id], None)  # None: no order, it stands alone
+        key = ids.content_hash("judgment/1", self._identity, judge, *who, aspect.name, sample_idx)
+        if isinstance(asked, str):
+            return _Call(candidate, aspect, sample_idx, key, None, asked)
         request = Request(
             sampling=self._sampling,
             key=key,
-            seed=ctx.seed(prompt.prompt_id, f"{aspect.name}/{who}", sample_idx),
-            messages=messages,
+            seed=(seed ^ int(key[:8], 16)) & 0x7FFFFFFF,  # 31 bits, told apart by the key
+            messages=asked,
             labels=tuple(self._rule.labels),
-            structured={"choice": [str(score) for score in range(self.scale[0], self.scale[1] + 1)]}
-            if self.structured
-            else None,
+            structured=self._choice,
         )
-        return _Call(candidate, aspect, sample_idx, key, request, status)
+        return _Call(candidate, aspect, sample_idx, key, request, "ok")
 
     def _judgment(
         self, call: _Call, answer: Completion | Rejected | None, job: str, judge: tuple[str, str | None]

@@ -107,12 +107,12 @@ def expected_score(logprobs: Mapping[str, float], values: Mapping[str, float]) -
     known = [
         (label, value, math.exp(min(logprobs[label], 0.0))) for label, value in values.items() if label in logprobs
     ]
-    mass = math.fsum([p for _, _, p in known])
+    mass = sum([p for _, _, p in known])
     if not mass > 0:
         return None
-    mean = math.fsum([value * p for _, value, p in known]) / mass
-    variance = math.fsum([(value - mean) ** 2 * p for _, value, p in known]) / mass
-    mode = min(known, key=lambda item: (-item[2], item[1]))[1]
+    mean = sum([value * p for _, value, p in known]) / mass
+    variance = sum([(value - mean) ** 2 * p for _, value, p in known]) / mass
+    mode = min([(-p, value) for _, value, p in known])[1]
     probs = tuple([LabelProb(label, p / mass) for label, _, p in known])
     return Expected(mass, mean, math.sqrt(variance), mode, probs)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import functools
 import json
 import select
@@ -34,18 +35,21 @@ class Worker:
     def ask(self, limit_s: float, check: str, *arguments: str) -> dict[str, Any] | None:
         """The reply of `check`; None when it took more than `limit_s` of processor time or its process down with it.
 
-        Raises EngineError when no process can be started.
+        Raises EngineError when no process can be started or math-verify is missing.
         """
+        patience = limit_s * _PATIENCE + (0.0 if self.process else _STARTUP_S)  # the first check imports
         process = self.process or self._start()
         try:
             assert process.stdin is not None
             process.stdin.write(json.dumps([limit_s, check, *arguments]).encode() + b"\n")
             process.stdin.flush()
-            reply: dict[str, Any] | None = self._line(process, limit_s * _PATIENCE)
+            reply: dict[str, Any] | None = self._line(process, patience)
         except OSError:
             reply = None
         if reply is None:
             self.stop()
+        elif reply.get("error") == "ModuleNotFoundError":
+            raise EngineError("comparing LaTeX answers needs math-verify; install the extra `math` of prefsynth")
         return reply
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -56,10 +60,7 @@ class Worker:
         )  # fmt: skip
         if self._line(process, _STARTUP_S) != "ready":
             self.stop()
-            raise EngineError(
-                f"the checking process did not start; try `{sys.executable} {_SCRIPT}` to see why "
-                "(LaTeX answers need math-verify: the extra `math`)"
-            )
+            raise EngineError(f"the checking process did not start; try `{sys.executable} {_SCRIPT}` to see why")
         return process
 
     @staticmethod
@@ -75,8 +76,11 @@ class Worker:
         process, self.process = self.process, None
         if process is not None:
             process.kill()
-            with process:  # closes the pipes
-                process.wait()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):  # what was written and never read
+                        pipe.close()
 
 
 class Workers:

@@ -118,5 +118,5 @@ def judge_columns(
 
 def spreads(judges: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Population deviation of each judge's scores over a pool."""
-    names = {name for by_judge in judges for name in by_judge}
-    return {name: mean_std([j[name] for j in judges if name in j])[1] for name in sorted(names)}
+    names = dict.fromkeys(name for by_judge in judges for name in by_judge)
+    return {name: mean_std([j[name] for j in judges if name in j])[1] for name in names}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.pair import FilterResult
 from pipeline.records import Message
-from stages.pairs.select import normal_text
+from stages.pairs.select import normal_text, same_text
 from stages.pairs.truncation import TrainingLength
 
 EPSILON = 1e-9  # 0.9 − 0.8 passes a margin of 0.1
@@ -100,7 +100,7 @@ def text_refusal(chosen: Arm, rejected: Arm, gate: Gate) -> Refusal | None:
     for arm in (chosen, rejected):
         if arm.finish_reason not in FINISHED:
             return "truncated", f"an arm ended by {arm.finish_reason}"
-    if texts[0] == texts[1] or normal_text(texts[0]) == normal_text(texts[1]):
+    if same_text(*texts):
         return "identical_text", "both arms are the same text"
     if gate.refusal and is_refusal(texts[0]):
         return "refusal", f"the chosen arm declines: {texts[0][:60]}"

@@ -6,6 +6,7 @@ depend on the order in which answers arrived. Deviations are population deviatio
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import random
@@ -69,7 +70,22 @@ def tie_key(seed: int, prompt_id: str, name: str) -> bytes:
 
 def normal_text(text: str) -> str:
     """Text as it is compared: NFC, runs of white space as one blank."""
-    return " ".join((text if text.isascii() else unicodedata.normalize("NFC", text)).split())
+    return " ".join(_composed(text).split())
+
+
+def _composed(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _signature(composed: str) -> tuple[int, int, int]:
+    """Counts that white space cannot change: texts that differ here need not be compared word by word."""
+    return composed.count("e"), composed.count("a"), composed.count("1")
+
+
+def same_text(a: str, b: str) -> bool:
+    """Whether two texts are the same but for white space and Unicode form."""
+    a, b = _composed(a), _composed(b)
+    return _signature(a) == _signature(b) and a.split() == b.split()
 
 
 def mean_std(values: Sequence[float]) -> tuple[float, float]:
@@ -78,20 +94,16 @@ def mean_std(values: Sequence[float]) -> tuple[float, float]:
     if low == high:
         return low, 0.0
     mean = math.fsum(values) / len(values)
-    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
+    return mean, math.sqrt(math.fsum([(v - mean) ** 2 for v in values]) / len(values))
 
 
 def rank(candidates: Iterable[Scored], seed: int, prompt_id: str) -> Pool:
     """The pool: blank texts and NaN left out, equal texts merged (mean score), the rest in rank order."""
-    groups: dict[str, list[tuple[bytes, Scored]]] = {}
-    for entry in candidates:
-        text = normal_text(entry.text)
-        if text and entry.score == entry.score:
-            groups.setdefault(text, []).append((tie_key(seed, prompt_id, entry.candidate_id), entry))
     merged: list[tuple[float, bytes, Scored]] = []
-    for group in groups.values():
-        key, first = min(group)
-        score = first.score if len(group) == 1 else mean_std([entry.score for _, entry in group])[0]
+    for group in _same_texts([c for c in candidates if c.score == c.score and not c.text.isspace() and c.text]):
+        keyed = [(tie_key(seed, prompt_id, entry.candidate_id), entry) for entry in group]
+        key, first = min(keyed)
+        score = first.score if len(group) == 1 else mean_std([entry.score for entry in group])[0]
         score = round(score, 12)  # sums of the same scores in another order must stay a tie
         merged.append((-score, key, Scored(first.candidate_id, first.text, score)))
     merged.sort()
@@ -100,12 +112,27 @@ def rank(candidates: Iterable[Scored], seed: int, prompt_id: str) -> Pool:
     return Pool(prompt_id, seed, entries, mean, std)
 
 
+def _same_texts(candidates: Sequence[Scored]) -> Iterable[list[Scored]]:
+    """Candidates grouped by normal text."""
+    alike: dict[tuple[int, int, int], list[Scored]] = {}
+    for entry in candidates:
+        alike.setdefault(_signature(_composed(entry.text)), []).append(entry)
+    for group in alike.values():
+        if len(group) == 1:
+            yield group
+            continue
+        same: dict[str, list[Scored]] = {}
+        for entry in group:
+            same.setdefault(normal_text(entry.text), []).append(entry)
+        yield from same.values()
+
+
 def propose(pool: Pool, choice: Choice) -> list[Proposal]:
     """The pairs the strategy names, each strictly ordered, widest gap first, equals by hash. Raises KeyError."""
     scores = [entry.score for entry in pool.entries]
     if len(scores) < 2 or scores[0] == scores[-1] or not choice.allows(0, len(scores) - 1):
         return []
-    drawn = ids.stream("pair_responses", pool.seed, pool.prompt_id, choice.strategy)
+    drawn = functools.partial(ids.stream, "pair_responses", pool.seed, pool.prompt_id, choice.strategy)
     named = dict.fromkeys(STRATEGIES[choice.strategy](scores, pool, choice, drawn))
     found = [Proposal(i, j, scores[i] - scores[j]) for i, j in named if scores[i] > scores[j] and choice.allows(i, j)]
     if len(found) > 1:
@@ -119,51 +146,52 @@ def _pair_key(pool: Pool, p: Proposal) -> bytes:
     )
 
 
-Strategy = Callable[[Sequence[float], Pool, Choice, random.Random], list[tuple[int, int]]]
+Draw = Callable[[], random.Random]  # opens the stream of the prompt; few strategies need it
+Strategy = Callable[[Sequence[float], Pool, Choice, Draw], list[tuple[int, int]]]
 
 
 def _lower(scores: Sequence[float], choice: Choice) -> list[int]:
     return [j for j, score in enumerate(scores) if score < scores[0] and choice.allows(0, j)]
 
 
-def _best_worst(scores: Sequence[float], pool: Pool, choice: Choice, drawn: random.Random) -> list[tuple[int, int]]:
+def _best_worst(scores: Sequence[float], pool: Pool, choice: Choice, drawn: Draw) -> list[tuple[int, int]]:
     return [(0, len(scores) - 1)]
 
 
-def _best_random(scores: Sequence[float], pool: Pool, choice: Choice, drawn: random.Random) -> list[tuple[int, int]]:
-    return [(0, drawn.choice(_lower(scores, choice)))]
+def _best_random(scores: Sequence[float], pool: Pool, choice: Choice, drawn: Draw) -> list[tuple[int, int]]:
+    return [(0, drawn().choice(_lower(scores, choice)))]
 
 
-def _best_second(scores: Sequence[float], pool: Pool, choice: Choice, drawn: random.Random) -> list[tuple[int, int]]:
+def _best_second(scores: Sequence[float], pool: Pool, choice: Choice, drawn: Draw) -> list[tuple[int, int]]:
     return [(0, _lower(scores, choice)[0])]
 
 
 def _max_vs_mu_ksigma(
-    scores: Sequence[float], pool: Pool, choice: Choice, drawn: random.Random
+    scores: Sequence[float], pool: Pool, choice: Choice, drawn: Draw
 ) -> list[tuple[int, int]]:  # fmt: skip
     """Best against the one nearest to mean − k·deviation (arXiv 2502.16825); of two as near, the lower."""
     target = pool.mean - choice.k * pool.std
     return [(0, min(_lower(scores, choice), key=lambda j: (abs(scores[j] - target), scores[j], j)))]
 
 
-def _top_bottom(scores: Sequence[float], pool: Pool, choice: Choice, drawn: random.Random) -> list[tuple[int, int]]:
+def _top_bottom(scores: Sequence[float], pool: Pool, choice: Choice, drawn: Draw) -> list[tuple[int, int]]:
     n, m = len(scores), min(choice.m, len(scores))
     return [(i, j) for i in range(m) for j in range(n - m, n) if i < j]
 
 
-def _adjacent(scores: Sequence[float], pool: Pool, choice: Choice, drawn: random.Random) -> list[tuple[int, int]]:
+def _adjacent(scores: Sequence[float], pool: Pool, choice: Choice, drawn: Draw) -> list[tuple[int, int]]:
     return [(i, i + 1) for i in range(len(scores) - 1)]
 
 
-def _all_pairs(scores: Sequence[float], pool: Pool, choice: Choice, drawn: random.Random) -> list[tuple[int, int]]:
+def _all_pairs(scores: Sequence[float], pool: Pool, choice: Choice, drawn: Draw) -> list[tuple[int, int]]:
     return [(i, j) for j in range(len(scores)) for i in range(j)]
 
 
-def _random(scores: Sequence[float], pool: Pool, choice: Choice, drawn: random.Random) -> list[tuple[int, int]]:
+def _random(scores: Sequence[float], pool: Pool, choice: Choice, drawn: Draw) -> list[tuple[int, int]]:
     strict = [
         (i, j) for i, j in _all_pairs(scores, pool, choice, drawn) if scores[i] > scores[j] and choice.allows(i, j)
     ]
-    return [drawn.choice(strict)]
+    return [drawn().choice(strict)]
 
 
 STRATEGIES: Mapping[str, Strategy] = {

@@ -23,9 +23,9 @@ _LENGTH = re.compile(
 _FILLER = frozenset(
     "response responses answer answers solution a b the this that it its is are was be been than and or so because "
     "since as for of in to by with on better worse best preferable preferred much slightly clearly significantly far "
-    "overall     "therefore thus while which one has have more less very other both i choose prefer makes make being just simply "
-    "only also".split()
-)  # fmt: skip
+    "overall therefore thus while which one has have more less very other both i choose prefer makes make being just "
+    "simply only also".split()
+)
 _WORD = re.compile(r"[a-z]+|\d+")
 _MAX_CHARS = 10_000
 

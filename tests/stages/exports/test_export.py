@@ -353,9 +353,10 @@ def test_trl_trains_on_the_exported_rows(tmp_path: Path) -> None:
         output_dir=str(tmp_path / "out"), max_length=128, max_steps=2, per_device_train_batch_size=2, report_to=[],
         use_cpu=True, save_strategy="no", logging_steps=1, disable_tqdm=True, bf16=False,
     )  # fmt: skip
-    trainer = trl.DPOTrainer(
-        transformers.LlamaForCausalLM(config), args=arguments, train_dataset=data, processing_class=tokenizer
-    )  # fmt: skip
+    model = str(tmp_path / "model")  # saved, because the trainer loads its reference model from there
+    transformers.LlamaForCausalLM(config).save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    trainer = trl.DPOTrainer(model, args=arguments, train_dataset=data)
     trained = next(iter(trainer.train_dataset))
     assert tokenizer.decode(trained["prompt_ids"]) == "<system>Be brief.<e><user>0+0?<e><assistant>"
     assert tokenizer.decode(trained["chosen_ids"]) == "0<e>"

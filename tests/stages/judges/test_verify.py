@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ async def test_a_formula_equal_to_the_reference_number_is_right() -> None:
 
 @pytest.mark.parametrize("power", [r"9^{9^{9^9}}", r"99999999!"])
 async def test_a_check_that_hangs_is_unknown_and_the_next_one_works(power: str) -> None:
-    hang, right = await judge(r"\sqrt{2}", rf"\boxed{{{power}}}", r"\boxed{2^{1/2}}", timeout_s=1.0, workers=1)
+    hang, right = await judge(r"\sqrt{2}", rf"\boxed{{{power}}}", r"\boxed{2^{1/2}}", timeout_s=2.0, workers=1)
     assert hang.value is None
     assert hang.status in ("timeout", "parse_error")
     assert right.value == 1.0
@@ -128,7 +129,7 @@ async def test_every_recorded_flag_is_reproduced(fields: dict[str, Any]) -> None
 @needs_data
 async def test_gsm8k_references_agree_with_themselves_and_not_with_others() -> None:
     answers = [row["answer"] for row in rows("gsm8k_train_2000.jsonl")]
-    for mine, other in zip(answers, answers[1:], strict=False):
+    for mine, other in pairwise(answers):
         same = mine.split("####")[1].strip() == other.split("####")[1].strip()
         assert [j.value for j in await judge(mine, mine, other)] == [1.0, float(same)]
 
@@ -144,11 +145,11 @@ async def test_svamp_answers_agree_with_their_numbers() -> None:
 @needs_data
 async def test_math_solutions_agree_with_their_answers() -> None:
     wrong = 0
-    sample = [row for i, row in enumerate(rows("math_agieval_nooverlap.jsonl")) if i % 9 == 0]
+    sample = [row for i, row in enumerate(rows("math_agieval_nooverlap.jsonl")) if i % 30 == 0]
     for row in sample:
         (verdict,) = await judge(row["answer"], row["other"]["solution"])
         assert verdict.value == 1.0, row["answer"]
-    for mine, other in zip(sample, sample[1:], strict=False):
+    for mine, other in pairwise(sample):
         (verdict,) = await judge(mine["answer"], f"Answer: ${other['answer']}$")
         wrong += verdict.value == 1.0 and mine["answer"] != other["answer"]
     assert not wrong

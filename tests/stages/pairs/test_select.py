@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ scores = st.lists(st.integers(0, 64).map(lambda n: n / 64), min_size=0, max_size
 strategies = st.sampled_from(sorted(STRATEGIES))
 
 
-def pool_of(values: dict[str, float], prompt_id: str = "p1", seed: int = 7) -> Pool:
+def pool_of(values: Mapping[str, float], prompt_id: str = "p1", seed: int = 7) -> Pool:
     return rank([Scored(name, f"answer {name}", score) for name, score in values.items()], seed, prompt_id)
 
 

@@ -66,7 +66,7 @@ def test_a_row_becomes_a_prompt_with_its_reference_and_origin(tmp_path: Path) ->
         source=prompt.source,  # type: ignore[attr-defined]
         ext_json='{"meta.level":3,"tags":["a"]}',
     )
-    origin = prompt.source  # type: ignore[attr-defined]
+    origin = prompt.source
     assert (origin.dataset, origin.row_id, origin.license, origin.lang) == ("sums", "x1", "MIT", "en")
 
 

@@ -1,0 +1,102 @@
+"""Shared by all tests: a small run of scripted engines, in this process or as the command that users type."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, settings
+
+from pipeline.run import Driver, execute
+
+ROOT = Path(__file__).resolve().parents[1]
+FUNCTIONS = ROOT / "tests" / "pipeline"  # where faults.py lies, whose functions configs name
+
+# How fast the machine is says nothing about the code.
+settings.register_profile("prefsynth", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("prefsynth")
+
+
+@dataclass
+class Site:
+    """A folder with an input, configs and runs."""
+
+    folder: Path
+
+    def prompts(self, n: int, *more: str) -> Path:
+        """An input of n sums; `more` are raw lines after them."""
+        rows = [json.dumps({"prompt": f"What is {i} + 1?", "answer": str(i + 1)}) for i in range(n)]
+        path = self.folder / "prompts.jsonl"
+        path.write_text("".join(f"{line}\n" for line in (*rows, *more)), encoding="utf-8")
+        return path
+
+    def config(self, n: int = 24, **changes: Any) -> dict[str, Any]:
+        """prompts → generate (2 each) → rate → pair_responses, four prompts to a shard, run in this process."""
+        path = self.folder / "prompts.jsonl"
+        return {
+            "name": "t",
+            "seed": 1,
+            "shard_size": 4,
+            "executor": "local",
+            "runs_dir": str(self.folder / "runs"),
+            "engines": {
+                "policy": {"kind": "scripted", "function": "benchmarks.canned:policy"},
+                "judge": {"kind": "scripted", "function": "benchmarks.canned:judge"},
+            },
+            "jobs": [
+                {"stage": "prompts", "path": str(path if path.exists() else self.prompts(n)), "columns": COLUMNS},
+                {"stage": "generate", "engine": "policy", "sampling": {"n": 2}},
+                {"stage": "rate", "engine": "judge", "aspects": ["correctness"]},
+                {"stage": "pair_responses", "min_margin": 0.05},
+            ],
+            **changes,
+        }
+
+    def run(self, config: dict[str, Any], rebuild: str | None = None) -> Driver:
+        """Runs it here, in silence."""
+        return execute(config, rebuild, plain=True, quiet=True)
+
+    def save(self, config: dict[str, Any], name: str = "config.yaml") -> str:
+        """Writes a config; returns its path."""
+        path = self.folder / name
+        path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        return str(path)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts `prefsynth ARGUMENTS` in a session of its own."""
+        paths = os.pathsep.join((str(ROOT), str(FUNCTIONS)))
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline.cli", *arguments],
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": paths, "FAULTS": str(self.folder)}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
+    def command(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of `prefsynth ARGUMENTS`."""
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=280)
+        return process.returncode, out, err
+
+    def files(self, run: str = "t", kind: str = "*.parquet") -> dict[str, bytes]:
+        """Path below the run -> content."""
+        folder = self.folder / "runs" / run
+        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob(kind))}
+
+
+COLUMNS = {"prompt": "prompt", "reference": "answer"}
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """An empty site; functions of tests/pipeline/faults.py can be named in its configs."""
+    monkeypatch.syspath_prepend(str(FUNCTIONS))
+    monkeypatch.setenv("FAULTS", str(tmp_path))
+    monkeypatch.chdir(ROOT)
+    return Site(tmp_path)

@@ -1,0 +1,329 @@
+"""The openai engine against a small server that does what it is told: answer, refuse, break off, hang."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pipeline.engine import Completion, Request, Sampling, ScoreRequest
+from pipeline.engines.openai import Openai, OpenaiEngine
+from pipeline.errors import EngineError, PlanError, Rejected
+from pipeline.records import Message
+
+SECRET = "sk-very-secret"
+Reply = tuple[int, dict[str, str], bytes]
+
+
+def reply(body: Any, status: int = 200, **headers: str) -> Reply:
+    return status, headers, body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+def choices(*texts: str, **more: Any) -> dict[str, Any]:
+    made = [{"index": i, "message": {"content": t}, "finish_reason": "stop"} | more for i, t in enumerate(texts)]
+    return {"choices": made, "usage": {"prompt_tokens": 7, "completion_tokens": 4}, "model": "served"}
+
+
+@dataclass
+class Server:
+    """Answers the i-th request with the i-th of `replies`, then with the last; None hangs, b"" breaks off."""
+
+    replies: list[Reply | None] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    url: str = ""
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+    hold_for: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+                self.heads.append(head.decode())
+                self.bodies.append(json.loads(await reader.readexactly(length)))
+                self.in_flight += 1
+                self.most_in_flight = max(self.most_in_flight, self.in_flight)
+                if self.hold_for and self.in_flight >= self.hold_for:
+                    self.release.set()
+                if self.hold_for:
+                    await self.release.wait()
+                self.in_flight -= 1
+                given = self.replies[min(len(self.bodies), len(self.replies)) - 1]
+                if given is None:
+                    await asyncio.Event().wait()
+                    return
+                status, headers, body = given
+                lines = [
+                    f"HTTP/1.1 {status} X",
+                    f"content-length: {len(body)}",
+                    *(f"{k}: {v}" for k, v in headers.items()),
+                ]
+                if body == b"":
+                    return
+                writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    made = Server()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.get_running_loop().create_task(made.serve(reader, writer)))
+
+    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
+    made.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
+    yield made
+    listening.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def connect(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., OpenaiEngine]]:
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    made: list[OpenaiEngine] = []
+
+    def engine(**fields: Any) -> OpenaiEngine:
+        given = {"base_url": server.url, "model": "m", "api_key_env": "TEST_KEY", "backoff_s": 0.001, "max_retries": 2}
+        made.append(OpenaiEngine(Openai(**given | fields)))
+        return made[-1]
+
+    yield engine
+    for one in made:
+        await one.close()
+
+
+def ask(text: str = "hello", n: int = 1, temperature: float = 1.0, **fields: Any) -> Request:
+    return Request(Sampling(n=n, temperature=temperature), "k", 11, messages=(Message("user", text),), **fields)
+
+
+async def one(engine: OpenaiEngine, request: Request) -> list[Completion]:
+    [answers] = await engine.generate([request])
+    return answers
+
+
+async def test_an_answer_is_read_and_the_request_says_all_it_must(server: Server, connect: Any) -> None:
+    server.replies = [reply(choices("one", "two"))]
+    engine = connect(extra_body={"service_tier": "flex"})
+    first, second = await one(engine, ask(n=2))
+    assert (first.text, second.text, first.model) == ("one", "two", "served")
+    assert (first.n_prompt_tokens, first.n_tokens + second.n_tokens) == (7, 4)
+    assert server.bodies[0] == {
+        "model": "m", "n": 2, "temperature": 1.0, "top_p": 1.0, "max_tokens": 512, "seed": 11,
+        "messages": [{"role": "user", "content": "hello"}], "service_tier": "flex",
+    }  # fmt: skip
+    assert f"bearer {SECRET}" in server.heads[0].lower()
+    assert engine.stats() == {"requests": 1, "prompt_tokens": 7, "tokens": 4, "retries": 0}
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        reply({}, 500), reply({}, 503), reply({}, 429), reply({}, 408), reply(b""), reply(b'{"choices": [{"ind'),
+        reply(choices()), reply(choices("a", "b")), reply({"choices": None}), reply({"error": "busy"}),
+        reply({"choices": [{"index": 0, "message": {"content": 3}}]}), reply([]),
+    ],
+)  # fmt: skip
+async def test_what_may_pass_is_tried_again(server: Server, connect: Any, failure: Reply) -> None:
+    server.replies = [failure, failure, reply(choices("at last"))]
+    engine = connect()
+    [answer] = await one(engine, ask())
+    assert answer.text == "at last"
+    assert engine.stats()["retries"] == 2
+
+
+async def test_a_server_that_keeps_failing_is_an_engine_error_with_host_count_and_cause(
+    server: Server, connect: Any
+) -> None:
+    server.replies = [reply({}, 500)]
+    with pytest.raises(EngineError, match=r"127.0.0.1 failed 3 times for /chat/completions: status 500"):
+        await one(connect(), ask())
+    assert len(server.bodies) == 3
+
+
+async def test_a_server_that_hangs_is_left_after_the_time_out(server: Server, connect: Any) -> None:
+    server.replies = [None]
+    with pytest.raises(EngineError, match=r"failed 1 times .*Timeout"):
+        await one(connect(timeout_s=0.2, max_retries=0), ask())
+
+
+async def test_a_server_that_is_not_there_is_an_engine_error(connect: Any) -> None:
+    with pytest.raises(EngineError, match="ConnectError"):
+        await one(connect(base_url="http://127.0.0.1:9/v1"), ask())
+
+
+async def test_retry_after_is_obeyed_up_to_the_time_out_and_else_backoff_doubles(connect: Any) -> None:
+    engine = connect(backoff_s=1.0, timeout_s=30.0)
+    assert engine._wait_s(0, 7.5, 0.0) == 7.5
+    assert engine._wait_s(0, 9999.0, 0.0) == 30.0
+    assert [engine._wait_s(attempt, None, 1.0) for attempt in (0, 1, 2, 10)] == [1.0, 2.0, 4.0, 60.0]
+    assert engine._wait_s(0, None, 0.0) == 0.5
+
+
+async def test_retry_after_may_be_seconds_or_a_date() -> None:
+    from pipeline.engines.openai import _retry_after
+
+    assert _retry_after({"retry-after": "3"}) == 3.0
+    assert _retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
+    assert (_retry_after({"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}) or 0) > 1e6
+    assert _retry_after({"retry-after": "soon"}) is None
+    assert _retry_after({}) is None
+
+
+async def test_a_context_that_is_too_long_rejects_the_row(server: Server, connect: Any) -> None:
+    server.replies = [reply({"error": {"message": "This model's maximum context length is 8 tokens"}}, 400)]
+    with pytest.raises(Rejected, match="context_overflow: This model's maximum context length is 8"):
+        await one(connect(), ask())
+    assert len(server.bodies) == 1
+
+
+async def test_another_refusal_rejects_the_row_with_the_servers_words(server: Server, connect: Any) -> None:
+    server.replies = [reply({"error": {"message": f"bad input {SECRET}"}}, 422)]
+    with pytest.raises(Rejected, match=r"invalid_request: bad input \*\*\*"):
+        await one(connect(), ask())
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_refused_key_or_a_wrong_address_stops_the_run_and_never_shows_the_key(
+    server: Server, connect: Any, status: int
+) -> None:
+    server.replies = [reply({"error": {"message": f"Incorrect API key provided: {SECRET}"}}, status)]
+    with pytest.raises(PlanError, match=r"127\.0\.0\.1") as caught:
+        await one(connect(), ask())
+    assert SECRET not in str(caught.value)
+    assert SECRET not in repr(Openai(model="m", base_url=server.url, api_key_env="TEST_KEY"))
+
+
+async def test_a_redirect_is_not_followed(server: Server, connect: Any) -> None:
+    server.replies = [reply(b"moved", 307, location="http://elsewhere.invalid/v1/chat/completions")]
+    with pytest.raises(PlanError, match=r"redirects to elsewhere\.invalid"):
+        await one(connect(), ask())
+    assert len(server.bodies) == 1
+
+
+async def test_no_more_requests_are_in_flight_than_allowed_and_order_is_kept(server: Server, connect: Any) -> None:
+    server.replies, server.hold_for = [reply(choices("x"))], 3
+    answers = await connect(max_in_flight=3).generate([ask(f"q{i}") for i in range(9)])
+    assert len(answers) == 9
+    assert server.most_in_flight == 3
+
+
+async def test_labels_are_summed_over_spellings_at_the_last_label(server: Server, connect: Any) -> None:
+    def position(token: str, **top: float) -> dict[str, Any]:
+        return {"token": token, "top_logprobs": [{"token": t.replace("_", " "), "logprob": p} for t, p in top.items()]}
+
+    logprobs = {
+        "content": [
+            position("A", A=-0.1),
+            position(" B", _B=math.log(0.5), B=math.log(0.2), A=-2.0, x=-1.0),
+            position("."),
+        ]
+    }
+    server.replies = [reply(choices("A: B.", logprobs=logprobs))]
+    [answer] = await one(connect(), ask(labels=("A", "B", "C")))
+    assert answer.labels == {"A": -2.0, "B": pytest.approx(math.log(0.7)), "C": -math.inf}
+    assert server.bodies[0]["top_logprobs"] == 20
+
+
+async def test_labels_are_unknown_where_none_was_sampled_or_a_grammar_masks_them(server: Server, connect: Any) -> None:
+    logprobs = {"content": [{"token": "A", "top_logprobs": [{"token": "A", "logprob": -0.1}]}]}
+    server.replies = [reply(choices("?", logprobs={"content": []})), reply(choices("A", logprobs=logprobs))]
+    engine = connect(server="vllm")
+    [nothing] = await one(engine, ask(labels=("A", "B")))
+    [masked] = await one(engine, ask(labels=("A", "B"), structured={"choice": ["A", "B"]}))
+    assert (nothing.labels, masked.labels) == (None, None)
+
+
+async def test_a_json_schema_goes_out_in_the_servers_own_form(server: Server, connect: Any) -> None:
+    server.replies = [reply(choices("{}"))]
+    schema = {"type": "object"}
+    await one(connect(), ask(structured={"json": schema}))
+    await one(connect(server="vllm"), ask(structured={"json": schema}))
+    assert server.bodies[0]["response_format"]["json_schema"]["schema"] == schema
+    assert server.bodies[1]["structured_outputs"] == {"json": schema, "disable_any_whitespace": True}
+
+
+async def test_a_vllm_server_continues_a_prefix_and_takes_token_ids(server: Server, connect: Any) -> None:
+    text = {"choices": [{"index": 0, "text": "t", "finish_reason": "length", "token_ids": [4, 5, 6]}], "usage": {}}
+    server.replies = [reply(choices("c")), reply(text)]
+    engine = connect(server="vllm")
+    await one(engine, ask(assistant_prefix="Sure"))
+    [answer] = await one(engine, Request(Sampling(), "k", 1, token_ids=(1, 2), want_token_ids=True))
+    assert server.bodies[0]["messages"][-1] == {"role": "assistant", "content": "Sure"}
+    assert (server.bodies[0]["continue_final_message"], server.bodies[0]["add_generation_prompt"]) == (True, False)
+    assert server.bodies[1]["prompt"] == [1, 2]
+    assert (answer.token_ids, answer.n_tokens, answer.finish_reason) == ((4, 5, 6), 3, "length")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ask(assistant_prefix="Sure"), ask(structured={"choice": ["a"]}), ask(want_token_ids=True),
+        Request(Sampling(top_k=5), "k", 1, messages=(Message("user", "x"),)),
+        Request(Sampling(), "k", 1, token_ids=(1,)),
+    ],
+)  # fmt: skip
+async def test_what_the_protocol_lacks_is_refused_before_anything_is_sent(
+    server: Server, connect: Any, request_: Request
+) -> None:
+    with pytest.raises(PlanError, match=r"OpenAI protocol has no .*; set server: vllm"):
+        await one(connect(), request_)
+    assert server.bodies == []
+
+
+async def test_greedy_samples_are_asked_once(server: Server, connect: Any) -> None:
+    server.replies = [reply(choices("same"))]
+    answers = await one(connect(), ask(n=3, temperature=0.0))
+    assert [a.text for a in answers] == ["same"] * 3
+    assert server.bodies[0]["n"] == 1
+
+
+async def test_embeddings_come_in_order_as_float32(server: Server, connect: Any) -> None:
+    data = [{"index": 1, "embedding": [3, 4]}, {"index": 0, "embedding": [1, 2]}]
+    server.replies = [reply({"data": data[:1]}), reply({"data": data})]
+    found = await connect().embed(["a", "b"])
+    assert (found.tolist(), str(found.dtype)) == ([[1, 2], [3, 4]], "float32")
+
+
+async def test_scores_are_not_part_of_the_protocol(connect: Any) -> None:
+    with pytest.raises(PlanError, match="cannot score; use kind vllm"):
+        await connect().score([ScoreRequest("x")])
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, "needs model"),
+        ({"model": "m"}, "either base_url or base_url_env"),
+        ({"model": "m", "base_url": "localhost:8000"}, "base_url holds no address"),
+        ({"model": "m", "base_url_env": "NO_SUCH_VARIABLE"}, "environment variable NO_SUCH_VARIABLE holds no address"),
+        (
+            {"model": "m", "base_url": "http://h/v1", "api_key_env": "NO_SUCH_VARIABLE"},
+            "NO_SUCH_VARIABLE .* is not set",
+        ),
+    ],
+)
+def test_a_config_without_address_or_key_says_what_is_missing(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(PlanError, match=told):
+        Openai(**fields).check()
+
+
+def test_identity_is_what_answers_and_not_where_it_is() -> None:
+    a = Openai(model="m", base_url="http://a/v1", max_in_flight=1).identity()
+    b = Openai(model="m", base_url_env="URL", timeout_s=5, api_key_env="KEY").identity()
+    assert a == b
+    assert a != Openai(model="other", base_url="http://a/v1").identity()

@@ -1,0 +1,91 @@
+"""Functions for scripted engines that fail on demand. The folder named by $FAULTS says what happened and what shall."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from benchmarks import canned
+from pipeline.engine import Completion, Request
+from pipeline.errors import EngineDied, EngineError, PlanError, Rejected
+
+
+def folder() -> Path:
+    """What the tests and the functions share."""
+    return Path(os.environ["FAULTS"])
+
+
+def first_times(what: str, n: int) -> bool:
+    """True for the first n calls of all processes."""
+    for i in range(n):
+        try:
+            (folder() / f"{what}-{i}").touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return True
+    return False
+
+
+async def slow(request: Request) -> list[Completion]:
+    """The canned policy, 30 ms later."""
+    await asyncio.sleep(0.03)
+    return canned.policy(request)
+
+
+async def slow_judge(request: Request) -> Completion:
+    """The canned judge, 10 ms later; leaves its process id."""
+    (folder() / f"judge-{os.getpid()}").touch()
+    await asyncio.sleep(0.01)
+    return canned.judge(request)
+
+
+async def here(request: Request) -> list[Completion]:
+    """The canned policy, 30 ms later; leaves its process id."""
+    (folder() / f"pid-{os.getpid()}").touch()
+    return await slow(request)
+
+
+async def never(request: Request) -> list[Completion]:
+    """No answer, ever; says that it was asked."""
+    (folder() / "asked").touch()
+    await asyncio.Event().wait()
+    return []
+
+
+def fails_once(request: Request) -> list[Completion]:
+    """An engine failure, then the canned policy."""
+    if first_times("failure", 1):
+        raise EngineError("out of memory")
+    return canned.policy(request)
+
+
+def dies_once(request: Request) -> list[Completion]:
+    """The engine dies under its first request."""
+    if first_times("death", 1):
+        raise EngineDied("the engine core went away")
+    return canned.policy(request)
+
+
+def fails(request: Request) -> list[Completion]:
+    """An engine failure, always."""
+    raise EngineError("out of memory")
+
+
+def misplanned(request: Request) -> list[Completion]:
+    """What only shows when work begins."""
+    raise PlanError("label 10 is no single token; choose labels that are")
+
+
+def rejects_odd(request: Request) -> list[Completion]:
+    """Every other prompt does not fit."""
+    text = request.messages[-1].content if request.messages else ""
+    if int(text.split()[2]) % 2:
+        raise Rejected("context_overflow", "prompt has 9 tokens, context is 8")
+    return canned.policy(request)
+
+
+def hostile(request: Request) -> list[Completion]:
+    """Text that would move a terminal's cursor, and looks like a template."""
+    text = "\x1b[2J\x1b]0;title\x07{{ 7 * 7 }}{% for %}\x00"
+    return [Completion(f"{text} {i}", "stop", 5, 5) for i in range(request.sampling.n)]
