@@ -14,6 +14,16 @@ from typing import Any
 from pipeline.errors import EngineError
 
 
+def _stack(task: asyncio.Task[Any]) -> list[str]:
+    """Where a task waits, outermost first. Task.get_stack shows the first frame alone."""
+    frames = []
+    waits: Any = task.get_coro()
+    while frame := getattr(waits, "cr_frame", None):
+        frames.append(f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})")
+        waits = waits.cr_await
+    return frames
+
+
 class Watchdog:
     """Cancels the watched task when `alive()` was not called for `limit` seconds.
 
@@ -63,7 +73,7 @@ class Watchdog:
         self._barked = True
         print(f"watchdog: {self.what}: nothing finished for {self.limit:g} s", file=sys.stderr)
         for task in list(asyncio.all_tasks())[:50]:
-            task.print_stack(limit=8, file=sys.stderr)
+            print(f"  {task.get_name()}: {' > '.join(_stack(task))}", file=sys.stderr)
         with contextlib.suppress(io.UnsupportedOperation):
             faulthandler.dump_traceback()
         if self._task:

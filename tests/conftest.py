@@ -87,7 +87,11 @@ class Site:
     def files(self, run: str = "t", kind: str = "*.parquet") -> dict[str, bytes]:
         """Path below the run -> content."""
         folder = self.folder / "runs" / run
-        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob(kind))}
+        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob(kind)) if p.is_file()}
+
+    def leftovers(self) -> list[Path]:
+        """What killed writers left."""
+        return list(self.folder.rglob("*.tmp-*"))
 
 
 COLUMNS = {"prompt": "prompt", "reference": "answer"}

@@ -51,7 +51,7 @@ WRONG = {
     "wrong value": ("jobs.1.sampling", {"n": 0}, r"sampling.n: .*greater than or equal to 1.*\(found 0\)"),
     "missing column": ("jobs.0.columns.prompt", "promt", r"columns.prompt: .*no column 'promt'; did you mean prompt\?"),
     "missing input": ("jobs.0.path", "/no/such/file.jsonl", r"/no/such/file.jsonl"),
-    "needs what nothing makes": ("jobs.1", "-", r"job rate needs candidates, .* put one of these before it: .*generate"),
+    "needs what nothing makes": ("jobs.1", "-", r"needs candidates, .* put one of these before it: .*generate"),
     "from leaves out what is needed": ("jobs.2.from", "prompts", r"job rate needs candidates, which nothing upstream"),
     "from names no job": ("jobs.3.from", ["rater"], r"is from 'rater', .* jobs before it: prompts, generate, rate"),
     "from names a later job": ("jobs.1.from", "rate", r"is from 'rate', which is no job before it"),

@@ -109,7 +109,7 @@ def test_an_engine_failure_fails_the_shard_and_names_it(tmp_path: Path) -> None:
         return candidate(example, ctx)
 
     worker, store = work(tmp_path, fail, "e")
-    with pytest.raises(EngineError, match="^job ask, shard 0: out of memory$"):
+    with pytest.raises(EngineError, match=r"^job ask, shard 0: out of memory$"):
         run(worker)
     assert store.done("ask") == set()
 
@@ -155,23 +155,16 @@ def test_silence_is_an_error_that_names_job_shard_and_engine(
     assert store.done("ask") == set()
     told = capsys.readouterr().err
     assert "watchdog: job ask, shard 0, engine e" in told
-    assert "in hang" in told  # the stack of what hangs
-
-
-def test_a_slow_shard_that_goes_on_is_no_silence(tmp_path: Path) -> None:
-    async def slow(example: Example[Any], ctx: Context) -> list[Candidate]:
-        await asyncio.sleep(0.2 * int(example.prompt.prompt_id))
-        return candidate(example, ctx)
-
-    worker, _ = work(tmp_path, slow, "e", watchdog_s=0.45)
-    assert run(worker).report["kept"] == 4
+    assert "> hang (" in told  # the stack of what hangs
 
 
 def test_cancelling_a_shard_cancels_its_prompts(tmp_path: Path) -> None:
     ended: list[str] = []
+    all_wait = asyncio.Barrier(5)
 
     async def note(example: Example[Any], ctx: Context) -> list[Candidate]:
         try:
+            await all_wait.wait()
             await asyncio.Event().wait()
         finally:
             ended.append(example.prompt.prompt_id)
@@ -179,9 +172,7 @@ def test_cancelling_a_shard_cancels_its_prompts(tmp_path: Path) -> None:
 
     async def main() -> None:
         task = asyncio.ensure_future(work(tmp_path, note, "e")[0].run("ask", 0))
-        await asyncio.sleep(0)
-        while len(asyncio.all_tasks()) < 6:
-            await asyncio.sleep(0)
+        await all_wait.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -244,7 +235,7 @@ def test_batches_go_around_a_replica_that_died() -> None:
 
     async def main() -> None:
         engine = RemoteEngine([dead, living])
-        with pytest.raises(EngineDied, match="^the actor died$"):
+        with pytest.raises(EngineDied, match=r"^the actor died$"):
             await engine.generate(["a"])  # type: ignore[list-item]
         for _ in range(5):
             await engine.generate(["a"])  # type: ignore[list-item]
@@ -307,5 +298,6 @@ def test_a_plan_error_inside_an_engine_stays_one(tmp_path: Path) -> None:
     async def wrong(example: Example[Any], ctx: Context) -> list[Candidate]:
         raise PlanError("label 10 is no single token")
 
-    with pytest.raises(PlanError, match="^label 10 is no single token$"):
+    with pytest.raises(PlanError) as caught:
         run(work(tmp_path, wrong, "e")[0])
+    assert str(caught.value) == "label 10 is no single token"

@@ -1,0 +1,61 @@
+"""Every shipped config is a plan that holds, tried on rows of the kind it asks for with an engine that only counts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.check import check
+from pipeline.engine import resolve_path
+from pipeline.plan import read_config
+
+CONFIGS = sorted(p.stem for p in resolve_path("configs").glob("*.yaml"))
+ROW = {
+    "question": "Ann has {i} apples and buys 3 more. How many has she?",
+    "answer": "She has {i} + 3 apples.\n#### {n}",
+    "instruction": "Write {i} words about the sea.",
+    "prompt": "Name {i} rivers.",
+    "chosen": "The Nile, number {i}.",
+    "rejected": "No, not {i}.",
+}
+
+
+def _row(i: int) -> str:
+    return json.dumps({key: text.format(i=i, n=i + 3) for key, text in ROW.items()})
+
+
+def _local(data: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The config on the embedded model, reading `file` where it reads a user's data."""
+    engines = {
+        alias: e | {"model": "models/abacus"} if e["kind"] == "vllm" else e for alias, e in data["engines"].items()
+    }
+    source, *rest = data["jobs"]
+    if str(source["path"]).startswith("data/"):
+        source = source | {"path": str(file)}
+    return data | {"engines": engines, "jobs": [source, *rest]}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_shipped_config_holds_on_rows_of_its_kind(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFSYNTH_BASE_URL", "http://127.0.0.1:9/v1")
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(_row(i) + "\n" for i in range(12)), encoding="utf-8")
+    check(_local(read_config(name), file), n=8)
+    told = capsys.readouterr().out
+    assert "generate: 8 in, 0 rejected" in told or name == "enrich"
+    assert "export: 8 in, 0 rejected" in told
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_shipped_config_says_what_it_is_for_needs_and_costs(name: str) -> None:
+    text = (resolve_path("configs") / f"{name}.yaml").read_text(encoding="utf-8")
+    assert [line[2:6] for line in text.splitlines() if line.startswith(("# For", "# Nee", "# Cos"))] == [
+        "For:",
+        "Need",
+        "Cost",
+    ]
