@@ -8,9 +8,6 @@ DEVICE ?= auto
 UV := uv==0.13.9
 PY := .venv/bin/python
 
-# PyTorch's own index of CPU wheels, asked only where pip finds torch's CPU build nowhere else.
-export TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
-
 # Nothing here reports its use to anybody.
 export RAY_USAGE_STATS_ENABLED := 0
 export VLLM_NO_USAGE_STATS := 1

@@ -98,8 +98,9 @@ def model_config(config: EngineConfig) -> Mapping[str, Any]:
 
 
 def context_length(config: EngineConfig) -> int | None:
-    """Tokens of context: the engine's max_model_len, else the model's own."""
-    return getattr(config, "max_model_len", None) or model_config(config).get("max_position_embeddings")
+    """Tokens of context: as the engine's config says, else the model's own."""
+    said = getattr(config, "max_model_len", None) or getattr(config, "context", None)
+    return said or model_config(config).get("max_position_embeddings")
 
 
 def check(data: dict[str, Any], n: int) -> None:

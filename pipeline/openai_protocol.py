@@ -88,9 +88,7 @@ def _vllm_fields(request: Request) -> dict[str, Any]:
     if sampling.stop_token_ids:
         fields["stop_token_ids"] = list(sampling.stop_token_ids)
     if request.structured:
-        # Small models loop on blanks where a JSON grammar allows them.
-        compact = {"disable_any_whitespace": True} if "json" in request.structured else {}
-        fields["structured_outputs"] = compact | request.structured
+        fields["structured_outputs"] = request.structured
     return fields
 
 

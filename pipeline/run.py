@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -75,6 +77,8 @@ class Driver:
 
             make = self.make_engine or (lambda _, config: LiveEngine(config))
             return LocalExecutor(self.plan, self.store, self.index, make)
+        if not (self.plan.config.address or os.environ.get("RAY_ADDRESS")):
+            _protect_own_cluster()
         from pipeline.executors.ray import RayExecutor  # Ray takes a second to import; the local executor needs none
 
         return RayExecutor(self.plan, self.data, self.store, self.index)
@@ -180,6 +184,15 @@ def finish_job(plan: Plan, store: Store, job: Job, totals: Mapping[str, Totals],
     for file, text in job.stage.finish(summary).items():
         if store.read_text(job.name, file) != text:
             store.write_text(text, job.name, file)
+
+
+def _protect_own_cluster() -> None:
+    """A cluster we start takes orders from this process tree alone, by a token that lives as long as it does.
+
+    Ray reads these when it is imported; without them it would write a token into the user's home.
+    """
+    if not any(name in os.environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 
 def execute(

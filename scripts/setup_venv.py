@@ -24,6 +24,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LISTS_STAMP = VENV / ".stamp-lists"
 PROJECT_STAMP = VENV / ".stamp-project"
+# Asked for torch's CPU build only where pip, as configured, does not find it.
 TORCH_CPU_INDEX = os.environ.get("TORCH_CPU_INDEX", "https://download.pytorch.org/whl/cpu")
 
 

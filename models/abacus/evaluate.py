@@ -122,7 +122,8 @@ def measure(folder: Path, count: int, seed: int) -> list[Row]:
     rows, pool = solving(model, tokenizer, count, seed)
 
     def ask(prompts: Sequence[str]) -> list[str]:
-        return reply(model, tokenizer, prompts, most=240)
+        most = 256 if prompts[0].endswith("as JSON.<|end|><|assistant|>") else 144
+        return reply(model, tokenizer, prompts, most=most)
 
     for suffix, own in (("", pool), ("_synthetic", [])):
         maker = Maker(random.Random(f"{seed}{suffix}"), own, "heldout", own=1.0)

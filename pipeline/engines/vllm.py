@@ -25,7 +25,7 @@ from pipeline.vllm_calls import Calls
 _QUIET = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_LEVEL": "ERROR",
     "TOKENIZERS_PARALLELISM": "false",
 }
 log = logging.getLogger(__name__)
@@ -134,7 +134,9 @@ class VllmEngine:
 
     async def close(self) -> None:
         """Ends the engine's process."""
-        self.llm.shutdown()
+        if self.llm is not None:
+            self.llm.shutdown()
+        self.llm = self._calls.llm = None  # else it is shut down again, noisily, when the interpreter ends
 
     def stats(self) -> dict[str, float]:
         """Counters since start; cached_tokens: prompt tokens found in the prefix cache; seconds_busy: with work."""
@@ -167,9 +169,7 @@ class VllmEngine:
         arguments = as_vllm.sampling_arguments(request, self._label_ids(request.labels), self._config.mean_logp)
         try:
             if request.structured:
-                # Small models loop on blanks where a JSON grammar allows them.
-                compact = {"disable_any_whitespace": True} if "json" in request.structured else {}
-                arguments["structured_outputs"] = self._structured(**compact | request.structured)
+                arguments["structured_outputs"] = self._structured(**request.structured)
             return self._params(output_kind=self._whole, **arguments)
         except self._refusals as error:
             raise Rejected("invalid_request", str(error).split("\n")[0]) from error

@@ -165,10 +165,11 @@ def _connect(address: str | None, engines: Iterable[EngineConfig]) -> None:
     """Joins a cluster, or starts one here that has the CPUs the engines ask for, so that nothing waits for ever."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    options: dict[str, Any] = {"logging_level": "warning"}
+    # What workers print stays in Ray's session folder: a run's terminal is for its own progress.
+    wanted = bool(os.environ.get("PREFSYNTH_WORKER_LOGS"))
+    options: dict[str, Any] = {"logging_level": "error", "log_to_driver": wanted}
     address = address or os.environ.get("RAY_ADDRESS") or "local"  # never a cluster that merely happens to run here
     if address == "local":
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # explicit: the default differs between Ray's own commands
         needed = sum(config.resources.cpus * config.resources.replicas for config in engines)
         options |= {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, math.ceil(needed) + 1)}
     if not ray.is_initialized():
@@ -176,7 +177,7 @@ def _connect(address: str | None, engines: Iterable[EngineConfig]) -> None:
             ray.init(address=address, **options)
         except (ConnectionError, ValueError) as error:
             raise PlanError(f"no Ray cluster at {address!r}: {_first_line(error)}") from None
-        except RuntimeError as error:
+        except Exception as error:  # Ray's own time-outs are plain Exceptions
             raise EngineError(f"Ray did not start: {_first_line(error)}; run the same command again") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 from benchmarks import canned
@@ -89,3 +90,10 @@ def hostile(request: Request) -> list[Completion]:
     """Text that would move a terminal's cursor, and looks like a template."""
     text = "\x1b[2J\x1b]0;title\x07{{ 7 * 7 }}{% for %}\x00"
     return [Completion(f"{text} {i}", "stop", 5, 5) for i in range(request.sampling.n)]
+
+
+async def dies_here(request: Request) -> list[Completion]:
+    """The process that answers first is gone, as if by SIGKILL from outside."""
+    if first_times("suicide", 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await here(request)

@@ -254,7 +254,7 @@ async def test_a_json_schema_goes_out_in_the_servers_own_form(server: Server, co
     await one(connect(), ask(structured={"json": schema}))
     await one(connect(server="vllm"), ask(structured={"json": schema}))
     assert server.bodies[0]["response_format"]["json_schema"]["schema"] == schema
-    assert server.bodies[1]["structured_outputs"] == {"json": schema, "disable_any_whitespace": True}
+    assert server.bodies[1]["structured_outputs"] == {"json": schema}
 
 
 async def test_a_vllm_server_continues_a_prefix_and_takes_token_ids(server: Server, connect: Any) -> None:

@@ -97,10 +97,10 @@ async def test_structured_answers(engine: OpenaiEngine) -> None:
 
 
 async def test_labels(engine: OpenaiEngine) -> None:
-    [[found]] = await engine.generate([ask("0123456789", "Answer:", temperature=0.0, max_tokens=1)])
+    [[found]] = await engine.generate([ask("0123456789", temperature=0.0)])
     assert found.labels is not None
     assert sum(map(math.exp, found.labels.values())) <= 1 + 1e-4
-    assert max(found.labels, key=found.labels.__getitem__) == found.text.strip()
+    assert max(found.labels, key=found.labels.__getitem__) == re.findall("[0-9]", found.text)[-1]
 
 
 async def test_a_prefix_is_continued(engine: OpenaiEngine) -> None:

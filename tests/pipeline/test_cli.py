@@ -1,0 +1,163 @@
+"""The commands that look: what they print is what is in the run."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline import cli
+from pipeline.records import Prompt
+
+if TYPE_CHECKING:
+    from tests.conftest import Site
+
+
+def run_folder(site: Site) -> str:
+    return str(site.folder / "runs/t")
+
+
+def first_prompt(site: Site) -> str:
+    return site.run(site.config(n=6)).store.read("prompts", Prompt, 0, main=True)[0].prompt_id
+
+
+def test_run_prints_its_report(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", site.save(site.config(n=6)), "--plain"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"generate\s*│\s*2/2 │\s*6 │\s*6 │\s*0 │\s*12 │", told)
+    assert re.search(r"rate\n\s+status: ok 12\n", told)
+
+
+def test_status_tells_what_is_left_and_whether_somebody_works(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.run(site.config(n=6))
+    (site.folder / "runs/t/rate/00001.parquet").unlink()
+    assert cli.main(["status", run_folder(site)]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"generate +2/2 shards +done\nrate +1/2 shards +open", told)
+    assert told.endswith("nobody works on it\n")
+    with open(site.folder / "runs/t/lock") as driver:
+        fcntl.flock(driver, fcntl.LOCK_EX)
+        cli.main(["status", run_folder(site)])
+    assert capsys.readouterr().out.endswith("a driver works on it\n")
+
+
+def test_report_as_json_is_the_sum_of_the_footers(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.run(site.config(n=6))
+    assert cli.main(["report", run_folder(site), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert {n: (j["rows_in"], j["kept"], j["rejected"]) for n, j in data["jobs"].items()} == dict.fromkeys(
+        data["jobs"], (6, 6, 0)
+    )
+    assert (data["jobs"]["generate"]["tokens"], data["jobs"]["rate"]["tokens"]) == (12 * 60, 12 * 4)
+    assert data["starts"][0]["engines"]["judge"]["requests"] == 12
+    assert json.loads((site.folder / "runs/t/report.json").read_text()) == data
+
+
+def test_show_tells_all_that_was_learned_about_a_prompt(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    prompt_id = first_prompt(site)
+    assert cli.main(["show", run_folder(site), prompt_id[:10]]) == 0
+    told = capsys.readouterr().out
+    assert "user: What is 0 + 1?" in told
+    assert "reference: 1" in told
+    assert "== generate: 2 Candidate" in told
+    assert "== rate: 2 Judgment" in told
+
+
+def test_show_sends_no_control_characters_to_a_terminal(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    config = site.config(n=4)
+    config["engines"]["policy"]["function"] = "faults:hostile"
+    prompt_id = site.run(config).store.read("prompts", Prompt, 0, main=True)[0].prompt_id
+    for arguments in (["show", run_folder(site), prompt_id], ["preview", site.save(config), "-n", "1"]):
+        assert cli.main(arguments) == 0
+        told = capsys.readouterr().out
+        assert "\\x1b[2J\\x1b]0;title\\x07{{ 7 * 7 }}{% for %}\\x00" in told
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", told)
+
+
+@pytest.mark.parametrize(("prefix", "hint"), [("zzzz", "ids stand in"), ("", "several begin so")])
+def test_show_needs_one_prompt(site: Site, capsys: pytest.CaptureFixture[str], prefix: str, hint: str) -> None:
+    first_prompt(site)
+    assert cli.main(["show", run_folder(site), prefix]) == 2
+    assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["status", "report", "show"])
+def test_a_folder_that_is_no_run_is_told(site: Site, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert cli.main([command, str(site.folder), *(["x"] if command == "show" else [])]) == 2
+    assert "no run at" in capsys.readouterr().err
+
+
+def test_preview_prints_prompts_sent_and_records_made_and_leaves_nothing(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["preview", site.save(site.config(n=6)), "-n", "2"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("-- to policy, n=2") == 2
+    assert told.count("-- to judge, n=1") == 4
+    assert "user> What is 1 + 1?" in told
+    assert "What is 2 + 1?" not in told
+    assert "== rate: 4 Judgment" in told
+    assert not (site.folder / "runs").exists()
+
+
+def test_check_counts_requests_and_tokens_of_the_whole_run(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    config = site.config(n=40)
+    config["jobs"][1]["sampling"] = {"n": 3, "max_tokens": 50}
+    config["engines"]["policy"]["resources"] = {"tokens_per_s": 1, "replicas": 2, "usd_per_hour": 3}
+    assert cli.main(["check", site.save(config), "-n", "10"]) == 0
+    told = capsys.readouterr().out
+    assert "t: 4 jobs, 40 rows; looked at the first 10" in told
+    assert re.search(r"engine policy \(scripted.*about 40 requests", told)
+    assert re.search(r"engine judge \(scripted.*about 120 requests", told)
+    assert "at most 6,000 new tokens" in told  # 40 prompts, 3 samples of 50
+    assert "at most 0.83 h at 1 tokens/s a replica, 5.00 USD" in told
+    assert "10 shards in each of 4 jobs" in told
+    assert not (site.folder / "runs").exists()
+
+
+def test_check_counts_prompts_that_do_not_fit(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.prompts(3, json.dumps({"prompt": "word " * 400, "answer": "x"}))
+    config = site.config()
+    config["engines"]["policy"]["context"] = 100
+    assert cli.main(["check", site.save(config)]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"engine policy .*\n.*context 100; will not fit: 1 of 4", told)
+    assert "rejected: context_overflow prompt has 501 tokens, context is 100" in told
+
+
+def test_commands_load_no_library_that_they_do_not_need(site: Site) -> None:
+    code = (
+        "import sys; from pipeline.cli import main; assert main(sys.argv[1:]) == 2; "
+        "print({'ray', 'vllm', 'torch', 'transformers', 'datasets', 'openai'} & set(sys.modules))"
+    )
+    config = site.config(n=4)
+    config["jobs"][1]["engin"] = "policy"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", site.save(config)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_command_line_says_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["rune"])
+    assert ended.value.code == 2
+    assert "check" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error(site: Site) -> None:
+    site.run(site.config(n=6))
+    with site.start("report", run_folder(site), "--json") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        err = process.stderr.read()
+        process.stdout = None
+        process.wait()
+    assert "Traceback" not in err
