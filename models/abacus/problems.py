@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-LARGEST = 250
+LARGEST = 120
 """No number in a problem or in its solution is larger, so that a small model can learn the arithmetic."""
 
 STEP_COUNTS = (2, 3, 4, 5)

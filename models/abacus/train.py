@@ -25,12 +25,8 @@ from models.abacus.tokenizer import build
 from pipeline.prompts import load_template
 
 HERE = Path(__file__).parent
-LEARNING = {
-    "drill": 0.40, "solve": 0.32, "format": 0.08, "rate": 0.10, "check": 0.06, "compare": 0.03, "explain": 0.01
-}
-JUDGING = {
-    "drill": 0.06, "solve": 0.08, "format": 0.08, "rate": 0.31, "check": 0.18, "compare": 0.20, "explain": 0.09
-}
+LEARNING = {"drill": 0.40, "solve": 0.32, "format": 0.08, "rate": 0.10, "check": 0.06, "compare": 0.03, "explain": 0.01}
+JUDGING = {"drill": 0.06, "solve": 0.08, "format": 0.08, "rate": 0.31, "check": 0.18, "compare": 0.20, "explain": 0.09}
 """Shares of the examples, while arithmetic is learnt and after. Judging wants most of the tokens: it is longer."""
 
 JUDGING_FROM = 0.25
