@@ -5,13 +5,18 @@ from __future__ import annotations
 from pipeline import ids
 from pipeline.engine import Completion, Request
 
-_SCORES = [Completion(f"Score: {n}", "stop", 50, 4, labels={str(k): -0.2 if k == n else -3.5 for k in range(1, 6)}) for n in range(1, 6)]
+_SCORES = [
+    Completion(f"Score: {n}", "stop", 50, 4, labels={str(k): -0.2 if k == n else -3.5 for k in range(1, 6)})
+    for n in range(1, 6)
+]
 
 
 def policy(request: Request) -> list[Completion]:
     """n different answers of about 60 tokens."""
     return [
-        Completion(f"Step 1: 12 + {i} = {12 + i}\nStep 2: 3 x {i} = {3 * i}\nAnswer: {(request.seed + i) % 50}", "stop", 40, 60)
+        Completion(
+            f"Step 1: 12 + {i} = {12 + i}\nStep 2: 3 x {i} = {3 * i}\nAnswer: {(request.seed + i) % 50}", "stop", 40, 60
+        )
         for i in range(request.sampling.n)
     ]
 

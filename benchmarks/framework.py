@@ -37,7 +37,11 @@ def _measure(executor: str) -> float:
                 "judge": {"kind": "scripted", "function": "benchmarks.canned:judge"},
             },
             "jobs": [
-                {"stage": "prompts", "path": str(folder / "prompts.jsonl"), "columns": {"prompt": "prompt", "reference": "answer"}},
+                {
+                    "stage": "prompts",
+                    "path": str(folder / "prompts.jsonl"),
+                    "columns": {"prompt": "prompt", "reference": "answer"},
+                },
                 {"stage": "generate", "engine": "policy", "sampling": {"n": 4}},
                 {"stage": "rate", "engine": "judge", "aspects": ["correctness"]},
                 {"stage": "pair_responses", "min_margin": 0.05},

@@ -43,7 +43,7 @@ class CountingEngine(LiveEngine):
         self._tokenizer = _tokenizer(config)
         self._context = context_length(config)
 
-    async def open(self) -> CountingEngine:  # type: ignore[override]
+    async def open(self) -> CountingEngine:
         """Nothing to start."""
         return self
 
@@ -143,9 +143,8 @@ def _print_engine(plan: Plan, alias: str, tally: Tally, scale: float) -> None:
     quantiles = ", ".join(f"p{q} {np.percentile(lengths, q):.0f}" for q in (50, 95, 100))
     requests, new = len(lengths) * scale, tally.new_tokens * scale
     print(f"  engine {alias} ({config.kind} {config.model}): about {requests:,.0f} requests in the whole run")
-    print(
-        f"      prompt tokens {quantiles}; context {context or 'not known here'}; will not fit: {tally.overflow} of {len(lengths)}"
-    )
+    fit = f"will not fit: {tally.overflow} of {len(lengths)}"
+    print(f"      prompt tokens {quantiles}; context {context or 'not known here'}; {fit}")
     print(f"      in all {lengths.sum() * scale:,.0f} prompt tokens, at most {new:,.0f} new tokens")
     resources = config.resources
     if resources.tokens_per_s:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.engine import Completion, Request
-from pipeline.errors import PlanError
+from pipeline.errors import PlanError, Rejected
 from pipeline.labels import merge
 
 _FINISH = {"length": "length", "content_filter": "abort", "abort": "abort"}
@@ -93,7 +93,7 @@ def _vllm_fields(request: Request) -> dict[str, Any]:
 
 
 def read_completions(request: Request, body: Any) -> list[Completion]:
-    """`sampling.n` completions of a response body. Raises BadResponse."""
+    """`sampling.n` completions of a response body. Raises BadResponse, and Rejected for an answer cut by the context."""
     try:
         choices = sorted(body["choices"], key=lambda c: c["index"])
         if len(choices) != samples_asked(request):
@@ -117,7 +117,17 @@ def read_completions(request: Request, body: Any) -> list[Completion]:
         ]
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise BadResponse(f"the response is not as the protocol says ({type(error).__name__}: {error})") from None
+    _refuse_cut_answers(request, made, exact=len(made) == 1 or all(choice.get("token_ids") for choice in choices))
     return made * request.sampling.n if len(made) < request.sampling.n else made
+
+
+def _refuse_cut_answers(request: Request, made: Sequence[Completion], exact: bool) -> None:
+    """Servers cut an answer at the end of the context and call it `length`, though fewer tokens came than were asked."""
+    asked = request.sampling.max_tokens
+    for answer in made:
+        if exact and answer.finish_reason == "length" and 0 < answer.n_tokens < asked:
+            told = f"prompt has {answer.n_prompt_tokens} tokens; the server stopped after {answer.n_tokens} of {asked}"
+            raise Rejected("context_overflow", told)
 
 
 def _text(choice: Mapping[str, Any]) -> str:

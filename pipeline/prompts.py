@@ -61,7 +61,9 @@ class Template:
 
     def render(self, **variables: Any) -> tuple[Message, ...]:
         """The messages of one request. Blocks that render to nothing are left out. Raises PlanError."""
-        context = self._template.new_context(variables, shared=True)  # without Jinja's own globals, which no prompt needs
+        context = self._template.new_context(
+            variables, shared=True
+        )  # without Jinja's own globals, which no prompt needs
         try:
             rendered = [(role, "".join(block(context)).strip("\n")) for role, block in self._blocks]
         except (jinja2.TemplateError, TypeError) as error:  # a fault of the template: no row is to blame

@@ -82,7 +82,7 @@ def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
     if rebuild:
         if rebuild not in plan.jobs:
             raise PlanError(f"--rebuild {rebuild}: no such job; jobs: {', '.join(plan.jobs)}")
-        for name, job in reversed(plan.jobs.items()):  # a kill half-way leaves what fits together
+        for name, job in reversed(list(plan.jobs.items())):  # a kill half-way leaves what fits together
             if name == rebuild or rebuild in job.inputs:
                 _forget(store, name)
     folders = [f for f in store.names() if f.split(".")[0] in plan.jobs]

@@ -20,7 +20,7 @@ FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py")
 
 # Each line may import the lines above it, and what stands with it on its own line.
 LAYERS = [
-    {"errors", "signals", "labels"},
+    {"errors", "signals", "labels", "lifeline"},
     {"records", "ids"},
     {"pair"},
     {"prompts", "store", "engine"},

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -150,3 +151,14 @@ def export(net: Net, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
         "tokenizer_class": "PreTrainedTokenizerFast"
     }  # old and new name it so
     settings.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+
+
+def soften(folder: Path, tau: float) -> None:
+    """Divide the logits of an exported model by `tau`, for good: the last norm carries the factor.
+
+    What is most likely stays so (greedy judging is the same); a sample at temperature 1 is drawn as at `tau` before.
+    """
+    weights = load_file(folder / "model.safetensors")
+    norm = weights["model.norm.weight"]
+    weights["model.norm.weight"] = (norm.float() / tau).to(norm.dtype)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

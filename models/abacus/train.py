@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import PreTrainedTokenizerFast
 
 from models.abacus.judging import CORRECT, WRONG
-from models.abacus.net import Net, config, export, load_llama, to_llama
+from models.abacus.net import Net, config, export, load_llama, soften, to_llama
 from models.abacus.optim import Muon
 from models.abacus.problems import make_problem
 from models.abacus.sampling import reply
@@ -34,6 +34,9 @@ SAMPLING_AT = (0.42, 0.68)
 """Where in the training the model's own solutions join those it learns to judge."""
 
 CHUNK = 1200
+TAU = 1.5
+"""Trained to the end the policy is too sure of itself to be worth comparing with itself: its logits are divided by this."""
+
 VERDICT_WEIGHT = 5.0
 """Of the words that say whether two numbers agree: one token in twenty, and the one the judging rests on."""
 
@@ -198,6 +201,7 @@ class Trainer:
                 saved = self.progress.minutes
                 self.save()
         self.save()
+        soften(self.options.out, TAU)
         print(
             f"trained in {self.progress.minutes:.1f} minutes on {self.device}, {self.progress.tokens / 1e6:.1f}M tokens"
         )

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import math
 import os
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,9 @@ class RayExecutor:
             raise KeyboardInterrupt from None
         self._cpus = max(1, int(_cluster().get("CPU", 1)))
         self._setup = ray.put(Setup(data, store.root, index, os.getcwd()))
+        # A replica reads no source. What it is made of travels by value: an object could be lost before a restart.
+        no_index = SourceIndex(rows=0, content="", stamp="", slices=())
+        self._replica_setup = Setup(data, store.root, no_index, os.getcwd())
         self._task = ray.remote(num_cpus=0, max_retries=0)(run_task)
 
     async def open(self, engines: Iterable[str]) -> None:
@@ -67,7 +71,7 @@ class RayExecutor:
                 "max_concurrency": resources.slots + 64,
             }
             actor = ray.remote(Replica).options(**options)
-            self._seats[alias] = [_Seat(actor.remote(self._setup, alias)) for _ in range(resources.replicas)]
+            self._seats[alias] = [_Seat(actor.remote(self._replica_setup, alias)) for _ in range(resources.replicas)]
         try:
             await asyncio.gather(*(seat.actor.open.remote() for alias in wanted for seat in self._seats[alias]))
         except RayError as error:
@@ -173,12 +177,23 @@ def _connect(address: str | None, engines: Iterable[EngineConfig]) -> None:
         needed = sum(config.resources.cpus * config.resources.replicas for config in engines)
         options |= {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, math.ceil(needed) + 1)}
     if not ray.is_initialized():
+        _check_reachable(address)
         try:
             ray.init(address=address, **options)
         except (ConnectionError, ValueError) as error:
             raise PlanError(f"no Ray cluster at {address!r}: {_first_line(error)}") from None
         except Exception as error:  # Ray's own time-outs are plain Exceptions
             raise EngineError(f"Ray did not start: {_first_line(error)}; run the same command again") from None
+
+
+def _check_reachable(address: str) -> None:
+    """Raises PlanError when nobody listens at host:port; Ray would ask again for many minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise PlanError(f"no Ray cluster at {address!r}: {error}") from None
 
 
 def _check_room(wanted: Mapping[str, Resources]) -> None:
@@ -195,7 +210,7 @@ def _check_room(wanted: Mapping[str, Resources]) -> None:
 
 
 def _cluster() -> dict[str, float]:
-    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
+    return dict(ray.cluster_resources())
 
 
 def _cause(error: RayError, died: str) -> Exception:

@@ -70,7 +70,6 @@ def ray_config(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return site.config(n=24, executor="ray", engines=engines("faults:here", replicas=2))
 
 
-@pytest.mark.slow
 def test_ray_makes_the_same_bytes_as_one_process(site: Site, ray_config: dict[str, Any]) -> None:
     ray_config["jobs"].append(
         {"stage": "generate", "name": "more", "pool": {"policy": 1, "judge": 1}, "from": "prompts"}

@@ -59,7 +59,8 @@ def test_lost_shards_are_redone_byte_by_byte(site: Site, lost: list[str]) -> Non
 def test_rows_do_not_depend_on_window_slots_or_schedule(site: Site) -> None:
     site.run(site.config(n=10))
     many = {alias: {**e, "resources": {"slots": 3, "replicas": 2}} for alias, e in engines().items()}
-    for name, changes in {"w": {"window": 1}, "s": {"schedule": "staged"}, "e": {"engines": many}}.items():
+    ways: dict[str, dict[str, Any]] = {"w": {"window": 1}, "s": {"schedule": "staged"}, "e": {"engines": many}}
+    for name, changes in ways.items():
         site.run(site.config(name=name, **changes))
         assert site.files(name, "generate/*.parquet") == site.files("t", "generate/*.parquet")
         assert site.files(name, "rate/*.parquet") == site.files("t", "rate/*.parquet")

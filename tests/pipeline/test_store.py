@@ -136,7 +136,12 @@ def test_the_main_table_is_the_commit(store: Store, monkeypatch: pytest.MonkeyPa
 def test_what_is_half_written_has_another_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[int]] = []
     sync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (seen.append(store.done("a")), sync(fd)))
+
+    def look(fd: int) -> None:
+        seen.append(store.done("a"))
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", look)
     store.write("a", 0, {Prompt: prompts(1)}, REPORT)
     assert seen == [set()]
     assert store.done("a") == {0}

@@ -19,6 +19,7 @@ from pipeline.remote import Answerer, RemoteEngine
 from pipeline.stage import Context, Example, SourceIndex, Stage
 from pipeline.store import Store
 from pipeline.worker import Outcome, Worker
+from stages.sources.columns import Columns
 from stages.sources.prompts import Prompts
 
 Process = Callable[[Example[Candidate], Context], Any]
@@ -46,8 +47,8 @@ async def hang(example: Example[Any], ctx: Context) -> list[Candidate]:
 
 def work(tmp_path: Path, process: Process, engine: str | None = None, watchdog_s: float = 60) -> tuple[Worker, Store]:
     """A worker whose job `ask` reads four prompts that are there already."""
-    Ask.run = staticmethod(process)  # type: ignore[assignment]
-    source = Prompts.model_construct(columns={"prompt": "q"})
+    Ask.run = staticmethod(process)
+    source = Prompts.model_construct(path="unread", columns=Columns.model_construct())
     jobs = {"prompts": Job("prompts", source, (), {}), "ask": Job("ask", Ask(engine=engine), ("prompts",), {})}
     engines: dict[str, EngineConfig] = {"e": Scripted(function="benchmarks.canned:policy")}
     plan = Plan(RunConfig(name="t", jobs=[{}], watchdog_s=watchdog_s), engines, jobs)
@@ -212,7 +213,7 @@ def test_requests_of_one_tick_travel_together() -> None:
 
     async def main() -> None:
         engine = RemoteEngine([far])
-        answers = await asyncio.gather(*(engine.generate([i]) for i in range(100)))  # type: ignore[list-item]
+        answers: list[Any] = await asyncio.gather(*(engine.generate([i]) for i in range(100)))  # type: ignore[list-item]
         assert [a[0][0] for a in answers] == list(range(100))
 
     asyncio.run(main())
@@ -288,7 +289,8 @@ def test_an_engine_that_died_is_opened_again_at_the_next_call() -> None:
         engine = LiveEngine(Mortal())
         calls = [engine.generate([]) for _ in range(3)]
         assert all(isinstance(r, EngineDied) for r in await asyncio.gather(*calls, return_exceptions=True))
-        assert await engine.generate([]) == [["ok"]]
+        answer: Any = await engine.generate([])
+        assert answer == [["ok"]]
 
     asyncio.run(main())
     assert len(opened) == 2

@@ -191,6 +191,12 @@ async def test_a_context_that_is_too_long_rejects_the_row(server: Server, connec
     assert len(server.bodies) == 1
 
 
+async def test_an_answer_that_the_end_of_the_context_cut_is_rejected(server: Server, connect: Any) -> None:
+    server.replies = [reply(choices("cut", finish_reason="length"))]
+    with pytest.raises(Rejected, match="context_overflow: prompt has 7 tokens; the server stopped after 4 of 512"):
+        await one(connect(), ask())
+
+
 async def test_another_refusal_rejects_the_row_with_the_servers_words(server: Server, connect: Any) -> None:
     server.replies = [reply({"error": {"message": f"bad input {SECRET}"}}, 422)]
     with pytest.raises(Rejected, match=r"invalid_request: bad input \*\*\*"):
@@ -262,7 +268,7 @@ async def test_a_vllm_server_continues_a_prefix_and_takes_token_ids(server: Serv
     server.replies = [reply(choices("c")), reply(text)]
     engine = connect(server="vllm")
     await one(engine, ask(assistant_prefix="Sure"))
-    [answer] = await one(engine, Request(Sampling(), "k", 1, token_ids=(1, 2), want_token_ids=True))
+    [answer] = await one(engine, Request(Sampling(max_tokens=3), "k", 1, token_ids=(1, 2), want_token_ids=True))
     assert server.bodies[0]["messages"][-1] == {"role": "assistant", "content": "Sure"}
     assert (server.bodies[0]["continue_final_message"], server.bodies[0]["add_generation_prompt"]) == (True, False)
     assert server.bodies[1]["prompt"] == [1, 2]

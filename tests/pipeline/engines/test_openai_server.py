@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import math
 import os
@@ -35,11 +36,10 @@ START_S = 900
 async def _is_up(url: str, process: asyncio.subprocess.Process) -> None:
     async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(START_S):
         while process.returncode is None:
-            try:
-                if (await client.get(f"{url}/models")).is_success:
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get(url.removesuffix("/v1") + "/health")).is_success:
                     return
-            except httpx.TransportError:
-                await asyncio.sleep(0.5)  # polling a process that has no other way to say that it listens
+            await asyncio.sleep(0.5)  # polling a process that has no other way to say that it listens
     raise RuntimeError(f"the server ended with {process.returncode}")
 
 
@@ -116,7 +116,7 @@ async def test_token_ids_as_prompt(engine: OpenaiEngine) -> None:
 
 async def test_a_prompt_that_does_not_fit_is_rejected_with_the_servers_words(engine: OpenaiEngine) -> None:
     with pytest.raises(Rejected, match=r"context_overflow: .*512"):
-        await engine.generate([ask(max_tokens=510)])
+        await engine.generate([Request(Sampling(max_tokens=4), "k", 1, messages=(Message("user", "no " * 600),))])
 
 
 async def test_a_wrong_key_or_model_is_a_plan_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,5 +124,5 @@ async def test_a_wrong_key_or_model_is_a_plan_error(url: str, monkeypatch: pytes
     for fields, told in (({"model": "abacus"}, "refused the key"), ({"model": "other"}, "refused the key|knows no")):
         engine = await Openai(base_url=url, api_key_env="LOCAL_KEY", **fields).open()
         with pytest.raises(PlanError, match=told):
-            await engine.generate([ask()])
+            await engine.generate([Request(Sampling(), "k", 1, messages=CHAT)])
         await engine.close()

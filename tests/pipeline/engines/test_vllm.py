@@ -29,7 +29,9 @@ CHAT = (Message("user", "Tom has 12 apples and buys 7 more. How many apples does
 DIGITS = tuple("0123456789")
 # The model was not trained on JSON: where a grammar allows blanks, it writes nothing else.
 STRICT = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
-CONFIG = Vllm(model="models/abacus", max_model_len=512, max_num_seqs=64, cpu_kv_cache_gb=0.25, engine_args=STRICT)
+CONFIG = Vllm(
+    model="models/abacus", max_model_len=512, max_num_seqs=64, cpu_kv_cache_gb=0.25, mean_logp=True, engine_args=STRICT
+)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
