@@ -1,7 +1,7 @@
 """The one gate every pair passes: kept, or refused with a reason code. Pure.
 
 Reason codes, in the order they are asked: tie, margin, chosen_low, empty, truncated, identical_text, too_few_judgments,
-refusal, length_ratio, too_similar, too_long, identical_truncated. The stage adds `duplicate`.
+refusal, length_ratio, too_similar, too_long, identical_truncated. The export adds `duplicate` and `contradiction`.
 """
 
 from __future__ import annotations
