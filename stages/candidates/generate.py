@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -14,6 +14,8 @@ from pipeline.engine import Completion, Request, Sampling
 from pipeline.prompts import Template
 from pipeline.records import Candidate, Message, Prompt
 from pipeline.stage import Context, Example, Stage
+
+Relation = Literal["on", "off", "weak", "strong", "edited", "human", "gold", "corrupted"]  # to the policy to be trained
 
 
 class Principle(BaseModel):
@@ -53,7 +55,7 @@ class Generate(Stage):
     principles: tuple[Principle, ...] = ()
     reference: bool = False
     token_ids: bool = False
-    policy_relation: str | dict[str, str] = "on"
+    policy_relation: Relation | dict[str, Relation] | None = None  # per engine; of one engine: on
 
     @field_validator("pool")
     @classmethod
@@ -66,6 +68,10 @@ class Generate(Stage):
     def _one_way_to_name_engines(self) -> Generate:
         if bool(self.engine) == bool(self.pool):
             raise ValueError("give either engine: alias or pool: {alias: weight, …}")
+        if isinstance(self.policy_relation, dict) and (unknown := self.policy_relation.keys() - {*self.engines()}):
+            raise ValueError(
+                f"policy_relation names {', '.join(sorted(unknown))}; the engines are {', '.join(self.engines())}"
+            )
         if self.models_per_prompt and self.models_per_prompt > len(self.engines()):
             raise ValueError(
                 f"models_per_prompt is {self.models_per_prompt}, the pool has {len(self.engines())} engines"
@@ -126,7 +132,6 @@ class Generate(Stage):
         prompt_id = request.key.split(":")[1]
         model = completion.model or ctx.engine_models[ask.engine]
         system = ask.messages[0].content if ask.messages[0].role == "system" else None
-        relation = self.policy_relation
         return Candidate(
             prompt_id=prompt_id,
             candidate_id=ids.content_hash("cand/1", prompt_id, ctx.job, model, index, completion.text),
@@ -142,20 +147,32 @@ class Generate(Stage):
             finish_reason=completion.finish_reason,
             n_tokens=completion.n_tokens,
             mean_logp=completion.mean_logp,
-            policy_relation=relation if isinstance(relation, str) else relation.get(ask.engine),
+            policy_relation=self._relation(ask.engine),
             principle=ask.principle.name if ask.principle else None,
             gen_context_id=ids.content_hash("context/1", system) if system else None,
             token_ids=completion.token_ids,
         )
 
+    def _relation(self, engine: str) -> str | None:
+        given = self.policy_relation
+        if isinstance(given, dict):
+            return given.get(engine)
+        return given or ("on" if self.engine else None)
+
 
 def _messages(prompt: Prompt, principle: Principle | None, template: Template | None) -> tuple[Message, ...]:
-    """The prompt as it is, or through a template; a principle without a template becomes the first system message."""
+    """The prompt as it is, or its last turn through a template; a principle without one joins the system message."""
     if template:
-        return template.render(prompt=prompt.text, principle=principle.text if principle else "")
-    if not principle:
-        return prompt.messages
-    head, rest = prompt.messages[0], prompt.messages
-    if head.role == "system":
-        return (replace(head, content=f"{head.content}\n\n{principle.text}"), *rest[1:])
-    return (Message("system", principle.text), *rest)
+        earlier = prompt.messages[:-1]
+        rendered = template.render(prompt=prompt.text, principle=principle.text if principle else "")
+        if rendered and rendered[0].role == "system":
+            return (*_with_system(rendered[0].content, earlier), *rendered[1:])
+        return (*earlier, *rendered)
+    return _with_system(principle.text, prompt.messages) if principle else prompt.messages
+
+
+def _with_system(text: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """`messages` with `text` added to their system message, which is made where there is none."""
+    if messages and messages[0].role == "system":
+        return (replace(messages[0], content=f"{messages[0].content}\n\n{text}"), *messages[1:])
+    return (Message("system", text), *messages)

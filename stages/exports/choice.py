@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from pipeline.pair import Pair
 from pipeline.records import Rationale
 from stages.exports.arms import Explanation
+from stages.rationales.gate import best
 
 # Who is believed when labels contradict each other (spec pairs V14), best first.
 AUTHORITY = ("checker", "verifier", "human", "votes", "given", "judge", "rm", "construction")
-KINDS = ("detailed", "contrastive", "general")
 
 
 def without_contradictions(pairs: Sequence[Pair]) -> tuple[list[Pair], list[tuple[Pair, str, str]]]:
@@ -44,16 +44,11 @@ def _authority(pair: Pair) -> int:
 
 
 def explanations(rationales: Iterable[Rationale]) -> dict[str, Explanation]:
-    """The rationale to export for each pair id: of those that passed, blind before told, detailed before general."""
-    best: dict[str, tuple[tuple[bool, int, str], Rationale]] = {}
+    """The rationale to export for each pair id, where one is good enough."""
+    of_pair: dict[str, list[Rationale]] = {}
     for rationale in rationales:
-        if rationale.status != "ok" or not (rationale.text or rationale.statement):
-            continue
-        kind = KINDS.index(rationale.kind) if rationale.kind in KINDS else len(KINDS)
-        key = (rationale.label_visible, kind, rationale.rationale_id)
-        if rationale.pair_id not in best or key < best[rationale.pair_id][0]:
-            best[rationale.pair_id] = key, rationale
+        of_pair.setdefault(rationale.pair_id, []).append(rationale)
     return {
-        pair_id: Explanation(r.text or r.statement or "", r.kind, "rejected" if r.shown_order else "chosen")
-        for pair_id, (_, r) in best.items()
+        pair_id: Explanation(r.text or "", r.kind, "rejected" if r.shown_order else "chosen")
+        for pair_id, group in of_pair.items() if (r := best(group)) is not None
     }  # fmt: skip

@@ -8,28 +8,38 @@ from typing import Literal
 
 from msgspec import Struct
 
-from stages.judges.numbers import last_number, last_of, read_number, same_number
+from stages.judges.choices import last_choice, read_choice
+from stages.judges.numbers import first_number, last_number, last_of, read_number, same_in_other_form, same_number
+from stages.judges.texts import bare_text
 
 Method = Literal["numbers", "latex", "choice", "exact"]
 
 # The last of these marks the answer, unless a \boxed{} does. `A:` only at the start of a line: "NASA: 5" is no answer.
 _MARKER = re.compile(
-    r"####|^[ \t>*_-]{0,6}A[*_]{0,2}:|\b[Aa](?:NSWER|nswer)[*_]{0,3}(?:\s{0,3}[:=]|\s{1,3}is\b:?)", re.MULTILINE
+    r"""\#{4} | <answer> | ^[ \t>*_-]{0,6}A[*_]{0,2}:
+    | \b[Aa](?:NSWER|nswer)[*_]{0,3}\s{0,3}[:=：]
+    | \b(?:[Aa](?:NSWER|nswer)[*_]{0,3}|(?:correct|right|best|final)\s(?:option|choice))\s{1,3}
+      (?:is|(?:would|should|must)\sbe)\b(?:\s(?:therefore|thus|then|hence|clearly)\b)?:?
+      (?!\s{1,3}(?:based|found|obtained|derived|given|calculated|computed|shown|below|above)\b)""",
+    re.MULTILINE | re.VERBOSE,
 )
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*(?=[{\w])")
-_EDGES = ' \t*_`:=>"'
-_LETTER = r"[(\[{*_`\"']{0,3}([A-Ja-j])(?![\w'’])[)\]}*_`\"'.:]{0,3}"
-_CHOICE = re.compile(rf"\s*(?:\\(?:text|mathrm|textbf)\s*\{{\s*)?(?:(?:option|choice)\s+)?{_LETTER}", re.IGNORECASE)
-_OTHER_CHOICE = re.compile(rf"\s*(?:or|and|,|/|&)\s*(?:(?:option|choice)\s+)?{_LETTER}(?:\s*$|\s*[.,])")
-_BRACKETED = re.compile(r"\(([A-J])\)")
+_BARE_BOX = re.compile(r"\d+(?:\.\d+)?|\w")
+_EDGES = ' \t\r*_`:="'
+_ARROW = re.compile(r"[\s:]*(?:[-=]>|→)")
+_NO_LINE = frozenset(("\\[", "\\(", "$", "$$"))  # opens a formula that stands on the next line
 _LONE_LETTER = re.compile(r"\(?[A-J]\)?\.?\Z")
-_COMMAND = re.compile(r"\\(?:text|mbox|mathrm|textbf|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+")
+_COMMAND = re.compile(r"\\(?:text|mbox|mathrm|textbf|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+|\bsqrt\b")
 _RATIO = re.compile(r"\d\s*:\s*\d")  # 3:1 or 7:30, which math-verify reads as 3 and 7
+_HUNDREDTH = re.compile(r"%|\bper ?cent\b|¢|\bcents?\b", re.IGNORECASE)
+_AMOUNT = re.compile(r"(?!.*\bnot\b).*?[\d\\√π]", re.ASCII | re.DOTALL)
 _WORD = re.compile(r"[a-zA-Z]{4,}")
-_MATH = re.compile(r"[\\^_=+*/()\[\]{}<>|√π]|\d")
+_MATH = re.compile(r"[\\^_=+*/()\[\]{}<>|√π]|\d|\b[a-zA-Z]\s*-\s*[a-zA-Z]\b")
+# A range, a list, a bound, two quantities: not equal to the one number that is known, and not plainly wrong either.
+_UNSURE = re.compile(
+    r"\d(?:[\s,;&~–—a-zA-Z-]|\\[,;:! ]|\\q?quad|\\text\s*\{[^{}]*\})++\d|[<>≤≥]|\\[gl](?:eq?|t)\b|\d\s?(?:[kKMB]\b|!)"
+)
 _REGEX_SYNTAX = re.compile(r"[\\^$*+?{}\[\]|()]")
-_SAYS_WHY = re.compile(r"(?:because|since|as|is)\b")
-_NUMERIC = re.compile(r"[-$\d.,%]{1,60}\Z", re.ASCII)
 _MAX_SHORT = 200  # characters; a longer text without a marker is prose, not an answer
 
 
@@ -89,7 +99,8 @@ def _marker(marker: str) -> re.Pattern[str]:
 def _line_from(text: str, start: int) -> str | None:
     """The rest of the line, or the next line that says something; a box inside it is opened."""
     for line in text[start : start + 4000].split("\n")[:4]:
-        if answer := line.strip(_EDGES + "\r"):
+        answer = _ARROW.sub("", line.partition("</answer>")[0], count=1).strip(_EDGES)
+        if answer and answer not in _NO_LINE:
             return (_boxed(answer) or answer) if "boxed" in answer else answer
     return None
 
@@ -101,7 +112,8 @@ def _boxed(text: str) -> str | None:
         return None
     start = found.end()
     if text[start : start + 1] != "{":
-        return text[start : start + 1]
+        bare = _BARE_BOX.match(text, start)
+        return bare[0] if bare else None
     depth = 0
     for at in range(start, min(len(text), start + 4000)):
         depth += (text[at] == "{") - (text[at] == "}")
@@ -120,6 +132,7 @@ def read_reference(text: str, method: str = "auto", marker: str | None = None) -
         answer = text.strip()
         if marker is not None or not answer or (method == "auto" and len(answer) > _MAX_SHORT):
             return None
+    answer = bare_text(answer)
     number = read_number(answer) if method in ("auto", "numbers", "latex") else None
     if method == "auto":
         method = _method_for(answer, number)
@@ -150,39 +163,29 @@ def read_answer(text: str, reference: Reference, marker: str | None = None, fall
     """The final answer of a candidate; None when there is nothing to read.
 
     Without a marker: a short text as a whole; for numbers, if `fallback`, the last number in the text; for a choice the
-    last option in brackets.
+    option in brackets on which it settles.
     """
     answer = marked_answer(text, marker)
     if answer is not None:
         return Answer(answer, True)
     stripped = text.strip()
-    if not stripped:
-        return None
+    short = 0 < len(stripped) <= _MAX_SHORT
     if reference.method == "choice":
-        if len(stripped) <= _MAX_SHORT and read_choice(stripped) is not None:
+        option = stripped if short and read_choice(stripped) is not None else last_choice(text[-_MAX_SHORT:])
+        return None if option is None else Answer(option, False)
+    if short and "\n" not in stripped:
+        number = None if reference.number is None else first_number(stripped)
+        if reference.number is None or (looks_like_math(stripped) if number is None else number[1]):
             return Answer(stripped, False)
-        options = _BRACKETED.findall(text[-_MAX_SHORT:])
-        return Answer(options[-1], False) if options else None
-    if len(stripped) <= _MAX_SHORT and "\n" not in stripped and (reference.number is None or read_number(stripped)):
-        return Answer(stripped, False)
+        if number is not None and not stripped[0].isalpha():
+            return None  # "9 at first. Then 72." and "72 (9 times 8)" begin alike
     last = last_number(text) if fallback and reference.number is not None else None
     return None if last is None else Answer(last[0], False, last[1])
 
 
-def read_choice(answer: str) -> str | None:
-    """The option letter an answer names (`C`, `(c)`, `C. 5 apples`, `option C`); None for none or for two of them."""
-    found = _CHOICE.match(answer)
-    if found is None or _OTHER_CHOICE.match(answer, found.end()):
-        return None
-    rest = answer[found.end() :].strip(" ,.;:!")
-    set_off = found[0][-1] in ")]}.:*_`\"'" or found[0].lstrip()[:1] in "([{"
-    if rest and not set_off and (found[1] in "AI" or found[1].islower()) and not _SAYS_WHY.match(rest):
-        return None  # "A man …", "I think …", "a mix": a word and no option
-    return found[1].upper()
-
-
 def equal_numbers(answer: Answer, reference: Reference, tolerance: float) -> bool | None:
-    """Whether the answer states the reference's number; None when it states no number.
+    """Whether the answer states the reference's number; None when it states no number, or states this one as a
+    percentage or rounded.
 
     An unmarked operand of an unfinished calculation can be wrong but is never credited.
     """
@@ -190,23 +193,25 @@ def equal_numbers(answer: Answer, reference: Reference, tolerance: float) -> boo
     if number is None or reference.number is None:
         return None
     equal = same_number(number, reference.number, tolerance)
-    return None if equal and not answer.result else equal
+    if equal:
+        return True if answer.result else None
+    hundredth = bool(_HUNDREDTH.search(answer.text)) != bool(_HUNDREDTH.search(reference.text))
+    return None if same_in_other_form(number, reference.number, hundredth) else False
+
+
+def needs_mathematics(answer: Answer, reference: Reference) -> bool:
+    """Whether the two may be equal as formulas although no comparison of numbers could tell."""
+    if not looks_like_math(answer.text):
+        return False
+    return reference.number is None or (bool(_AMOUNT.match(answer.text)) and read_number(answer.text) is None)
+
+
+def is_plain_formula(answer: str) -> bool:
+    """Whether a formula that does not equal a known number may be called wrong."""
+    return _UNSURE.search(answer) is None
 
 
 def equal_choice(answer: Answer, reference: Reference) -> bool | None:
     """Whether the answer names the reference's option; None when it names none."""
     letter = read_choice(answer.text)
     return None if letter is None else letter == reference.text
-
-
-def equal_text(answer: str, reference: str, case_sensitive: bool = False) -> bool:
-    """Equality of two texts apart from case, blanks, surrounding marks and a final stop; equal numbers are equal."""
-    a, b = _plain(answer, case_sensitive), _plain(reference, case_sensitive)
-    if a == b:
-        return True
-    return bool(_NUMERIC.match(a) and _NUMERIC.match(b)) and read_number(a) == read_number(b) is not None
-
-
-def _plain(text: str, case_sensitive: bool) -> str:
-    words = " ".join(text.split()).strip("\"'`*_$“”‘’ ").rstrip(".!")
-    return words if case_sensitive else words.casefold()

@@ -16,6 +16,7 @@ _SPECIAL = re.compile(
 _TAG = re.compile(
     r"<(?=/?\s{0,3}(?:prompt|conversation|reference|response|response_a|response_b)\s{0,3}>)", re.IGNORECASE
 )
+_PASSES = 8
 _NEWLINES = re.compile(r"\r\n?|[\u2028\u2029\x85]")
 
 
@@ -25,8 +26,12 @@ def as_data(text: str) -> str:
         text = _NEWLINES.sub("\n", text)
     if "<" not in text and "[" not in text:
         return text
-    while (cleaned := _SPECIAL.sub("", text)) != text:  # again: what is left may join to a new token
-        text = cleaned
+    for _ in range(_PASSES):
+        if (cleaned := _SPECIAL.sub("", text)) == text:
+            break
+        text = cleaned  # again: what is left may join to a new token
+    else:  # nested ever deeper, which no honest text is: without brackets there are no tokens
+        text = text.replace("<", "").replace("[", "")
     return _TAG.sub("&lt;", text)
 
 

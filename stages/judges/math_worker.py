@@ -19,22 +19,55 @@ from typing import Any
 MEMORY = 4 << 30  # bytes of address space; sympy can be asked for numbers that fill any machine
 
 
+_TYPED = (  # what models type instead of LaTeX
+    (re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[a-z]))"), r"\\sqrt{\1\2}"),
+    (re.compile(r"(?<![a-zA-Z\\])sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (re.compile(r"π|(?<![a-zA-Z\\])pi\b"), r"\\pi "),
+    (re.compile(r"\\varnothing\b"), r"\\emptyset"),
+    (re.compile(r",\\!"), ""),
+)
+_BASE = re.compile(r"\d\s*_\s*\{?\s*\d")  # 4210_5, a number written in base 5; math-verify drops the base
+_DECIMAL = re.compile(r"-?\d*\.(\d{2,15})0*\Z")
+
+
 def same_math(reference: str, answer: str) -> bool | None:
-    """Whether two LaTeX answers are equal (math-verify, reference first); None when one of them cannot be parsed.
+    """Whether two LaTeX answers are equal (math-verify, reference first); None when one of them cannot be parsed, or
+    one is the other rounded, in degrees, or without its base.
 
     Both texts are the bare answers: they are set in a box so that nothing else is taken for the answer.
     """
     from math_verify import parse, verify
 
     def read(text: str) -> list[Any]:
-        found: list[Any] = parse("\\boxed{" + text.replace(",\\!", "") + "}", parsing_timeout=None, raise_on_error=True)
+        found: list[Any] = parse("\\boxed{" + text + "}", parsing_timeout=None, raise_on_error=True)
         return found
 
+    for pattern, latex in _TYPED:
+        reference, answer = pattern.sub(latex, reference), pattern.sub(latex, answer)
+    if re.sub(r"[\s{}]", "", reference) == re.sub(r"[\s{}]", "", answer):
+        return True
+    bases = [bool(_BASE.search(text)) for text in (reference, answer)]
+    if any(bases):
+        return False if all(bases) else None
     # A list that holds nothing but the text itself is math-verify's sign that it could not make sense of it.
     gold, target = read(reference), read(answer)
     if all(isinstance(g, str) for g in gold) or all(isinstance(t, str) for t in target):
-        return True if reference.replace(" ", "") == answer.replace(" ", "") else None
-    return bool(verify(gold, target, timeout_seconds=None, raise_on_error=True))
+        return None
+    if verify(gold, target, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True):
+        return True
+    return None if _rounded(gold[0], answer) or ("\\circ" in reference) != ("\\circ" in answer) else False
+
+
+def _rounded(exact: Any, answer: str) -> bool:
+    """Whether a decimal is the beginning of an exact value: 1.414 for the root of 2."""
+    decimal = _DECIMAL.match(answer.strip(" $"))
+    if decimal is None:
+        return False
+    try:
+        cut = abs(float(exact.evalf())) - abs(float(decimal[0]))
+    except (TypeError, ValueError, AttributeError):  # no number
+        return False
+    return -0.5 <= cut * 10.0 ** len(decimal[1]) < 1
 
 
 def last_match(pattern: str, text: str) -> str | None:

@@ -12,39 +12,48 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import TypeVar
 
+from stages.judges.number_words import number_in_words
+
 _PLAIN = re.compile(r"\$?(-?\d++(?:\.\d++)?)%?[.\s]*\Z", re.ASCII)
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})++(?![\d,])|\d++)"
 NUMBER = re.compile(rf"(?<![\d.])[-+]?(?:{_DIGITS}(?:\.\d++)?|\.\d++)(?:[eE][-+]?\d++)?", re.ASCII)
-_MIXED = re.compile(r"(-?)(\d{1,30})\s+(\d{1,30})\s*/\s*(\d{1,30})(?![\d./])")
-_FRACTION = re.compile(r"(-?)()(\d{1,30})\s*/\s*(\d{1,30})(?![\d./])")
+_MIXED = re.compile(r"(-?)(\d{1,30})\s+(\d{1,30})\s*/\s*(\d{1,30})(?![\d/]|\.\d)")
+_FRACTION = re.compile(r"(-?)()(\d{1,30})\s*/\s*(\d{1,30})(?![\d/]|\.\d)")
 _LATEX_FRACTION = re.compile(r"(?<=\d)?\\[dtc]?frac\s*(?:\{\s*(-?\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")
 _LATEX_TEXT = re.compile(r"\\(?:text|mbox|mathrm|textbf|mathbf|boldsymbol)\s*\{([^{}]*)\}")
 _NOISE = re.compile(r"\\[,;!: ()\[\]]|\\(?:quad|displaystyle)\b|\^\s*\{?\\circ\}?|\\degree\b|[$€£`]|\*\*|__")
 _SIGN = re.compile(r"^([-+])\s+(?=[\d.])")
+_NEGATIVE = re.compile(r"\b(?:negative|minus)\s+(?=\$?[\d.])", re.IGNORECASE)
+_THOUSANDS = re.compile(r"(?<=\d)(?:,?\\[,;!]|\{,\}|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
+_POWER_OF_TEN = re.compile(
+    r"(?:(?<=\d)\s*(?:\\times|\\cdot|[×x*·])\s*|\A\s*)10\s*\^\s*(?:\{\s*([-−]?\d{1,3})\s*\}|([-−]?\d{1,3}))(?![\d.])"
+)
+_UNIT_POWER = re.compile(
+    r"(?<![a-zA-Z\\])((?:[kmcd]?m|in|inch(?:es)?|ft|feet|foot|yd|yards?|mi|miles?|units?|[a-z]{0,5}met(?:er|re)s?|s)\.?)"
+    r"\s?\^\s?(?:[23]|\{\s?-?[23]\s?\})(?!\d)"
+)
 _TAIL = 400
 _MAX_ANSWER = 1000
 # What may not follow a number that is to be the whole answer: an operator, a power, a variable, a clock time.
 _GOES_ON = re.compile(
-    r"\s*(?:[\^*×÷√\\{!]|/\s*[\d(]|[-+±]\s*[\d.(\\]|:\d|[a-zA-Z]{1,8}\d)|\s?[xyznXYZ]\b|[kKMabi]\b|\s*[-+±]\s*[a-z]\b"
+    r"\s*(?:[\^*×÷√\\{!]|/\s*[\d(]|[-+±]\s*[\d.(\\]|:\d|[a-zA-Z]{1,8}\d|dozen)|\s?[xyznXYZ]\b|[kKMabi]\b"
+    r"|\s*[-+±]\s*[a-z]\b"
 )
-_IS_PART = re.compile(r"[\^*/×÷√\\_({\[]\s*$|[\w.][-+]?$|[\w)}]\s*[-+]\s*$|\bnot\s+$|\\\w+\W*$")
-_SCALE = re.compile(r"\s*(thousand|million|billion|trillion)\b", re.IGNORECASE)
-_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_CLAUSE = re.compile(r"[(\[;\n]|[.!?](?:\s|$)| because\b| since\b| as \b")
+_IS_PART = re.compile(
+    r"[\^*/×÷√\\_({\[]\s*$|[\w.][-+]?$|[\w)}]\s*[-+]\s*$|\\\w+\W*$|[<>≤≥]\s*$"
+    r"|\b(?:not|than|least|most|over|under|above|below|between)\s+$",
+    re.IGNORECASE,
+)
+_SCALE = re.compile(r"\s*(hundred|thousand|million|billion|trillion)\b", re.IGNORECASE)
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_CLAUSE = re.compile(r"[(\[;\n]|[.!?](?:\s|$)|,? (?:because|since|as|which)\b")
 _UNICODE = str.maketrans("−–—‐‑﹣－\u00a0\u2009\u202f＄，．", "-------   $,.")
+_VULGAR = {
+    ord(sign): f" {n}/{d}" for sign, n, d in zip("½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞", "112131234151357", "233445555668888", strict=True)
+}
+_UNFINISHED = re.compile(r"\s*[-+*/×÷=]\s*\Z")
+_LAST_FRACTION = re.compile(r"(-?)(?:(\d{1,30})\s+)?(\d{1,30})/(\d{1,30})\Z")
 _MAX_EXPONENT = 400
-
-_ONES = {
-    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
-    "seventeen": 17, "eighteen": 18, "nineteen": 19,
-}  # fmt: skip
-_TENS = {
-    "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
-}  # fmt: skip
-_POWERS = {"thousand": 1000, "million": 10**6, "billion": 10**9}
-_WORD = re.compile(r"[a-z]+")
-
 
 T = TypeVar("T")
 
@@ -102,39 +111,67 @@ def read_number(answer: str) -> str | None:
     Units, currency, percent signs, thousands commas, simple fractions, mixed numbers and number words are understood.
     An expression, a range, a list or two quantities are not one number.
     """
+    first = first_number(answer)
+    return None if first is None else first[0]
+
+
+def first_number(answer: str) -> tuple[str, bool] | None:
+    """As read_number, and whether no other number follows in a later clause (`18 (which is 9*2)`)."""
     if plain := _PLAIN.match(answer):
         sign = "-" if plain[1][0] == "-" else ""
         whole, _, decimals = plain[1].lstrip("-").partition(".")
-        return canonical(sign, whole, decimals)
+        return _with(canonical(sign, whole, decimals), True)
     if len(answer) > _MAX_ANSWER:  # prose: only its first clause is read, and never a number cut in half
         answer = answer[:_MAX_ANSWER].rstrip("0123456789.,")
     text = _tidy(answer)
     found = NUMBER.search(text)
     if found is None:
-        return number_in_words(text)
+        return _with(number_in_words(text), True)
     if _IS_PART.search(text[max(0, found.start() - 8) : found.start()]):
         return None
     fraction = _MIXED.match(text, found.start()) or _FRACTION.match(text, found.start())
     rest = text[(fraction or found).end() :]
-    if _GOES_ON.match(rest) or any(c.isdigit() for c in _CLAUSE.split(rest, maxsplit=1)[0]):
+    if _GOES_ON.match(rest) or any(c.isdecimal() for c in _CLAUSE.split(rest, maxsplit=1)[0]):
         return None
+    alone = not any(c.isdecimal() for c in rest)
     if fraction is not None:
-        return _fraction_value(fraction)
+        return _with(_fraction_value(fraction), alone)
+    return _with(_scaled(found[0], rest), alone)
+
+
+def _with(number: str | None, alone: bool) -> tuple[str, bool] | None:
+    return None if number is None else (number, alone)
+
+
+def _scaled(number: str, rest: str) -> str | None:
     scale = _SCALE.match(rest)
-    return decimal_text(found[0], _SCALES[scale[1].lower()] if scale else 0)
+    return decimal_text(number, _SCALES[scale[1].lower()] if scale else 0)
 
 
 def _tidy(answer: str) -> str:
     """Without typesetting and currency, `\\frac12` as 1/2, and only what stands after the last equals sign."""
-    text = answer.translate(_UNICODE).replace("{,}", ",")
+    text = _untypeset(answer)
+    tail = text.rpartition("=")[2]
+    if tail is not text and any(c.isdecimal() for c in tail):
+        text = tail
+    return _SIGN.sub(r"\1", text.strip())
+
+
+def _untypeset(answer: str) -> str:
+    text = _THOUSANDS.sub(",", answer).translate(_UNICODE)
     if "\\" in text:
         text = _LATEX_TEXT.sub(r" \1", text.replace("\\$", "").replace("\\%", "%"))
         text = _LATEX_FRACTION.sub(r" \1\2/\3\4", text)
-    text = _NOISE.sub(" ", text)
-    tail = text.rpartition("=")[2]
-    if tail is not text and any(c.isdigit() for c in tail):
-        text = tail
-    return _SIGN.sub(r"\1", text.strip())
+    if "^" in text:
+        text = _UNIT_POWER.sub(r"\1", _POWER_OF_TEN.sub(_exponent, text))
+    if not text.isascii():
+        text = text.translate(_VULGAR)
+    return _NEGATIVE.sub("-", _NOISE.sub(" ", text))
+
+
+def _exponent(match: re.Match[str]) -> str:
+    """`1.5 \\times 10^{3}` as 1.5e3, a bare `10^3` as 1e3."""
+    return f"{'' if match.start() else '1'}e{(match[1] or match[2]).replace('−', '-')}"
 
 
 def _fraction_value(match: re.Match[str]) -> str | None:
@@ -143,28 +180,6 @@ def _fraction_value(match: re.Match[str]) -> str | None:
         return None
     value = int(whole or 0) + Fraction(int(numerator), int(denominator))
     return canonical_fraction(-value if sign else value)
-
-
-def number_in_words(text: str) -> str | None:
-    """`twenty-one`, `three hundred and five` as digits; None when no or more than one number is named."""
-    total = group = 0
-    seen, last = False, ""
-    for word in _WORD.findall(text[:200].lower()):
-        if word in _ONES or word in _TENS:
-            value = _ONES.get(word, 0) or _TENS.get(word, 0)
-            if last and not (last in _TENS and 0 < value < 10) and last not in ("hundred", "and", *_POWERS):
-                return None
-            group += value
-        elif word == "hundred" and seen:
-            group *= 100
-        elif word in _POWERS and seen:
-            total, group = total + group * _POWERS[word], 0
-        elif not (word == "and" and last in ("hundred", *_POWERS)):
-            if seen and last:
-                last = "other"
-            continue
-        seen, last = True, word
-    return str(total + group) if seen else None
 
 
 def same_number(a: str, b: str, tolerance: float = 0.0) -> bool:
@@ -184,12 +199,38 @@ def _as_float(number: str) -> float:
 
 def last_number(text: str) -> tuple[str, bool] | None:
     """The last number in a text that marks no answer, and whether it reads as a result (not as an operand of a sum
-    that breaks off). None when there is no number."""
-    tail = NUMBER.finditer(text, max(0, len(text) - _TAIL))
-    found = last_of(tail) or last_of(NUMBER.finditer(text))
+    that breaks off). None when there is no number, or it is part of a formula."""
+    tail = _untypeset(text[-_TAIL:])
+    if len(text) > _TAIL:
+        tail = tail.partition(" ")[2]  # its first word may be cut
+    found = last_of(NUMBER.finditer(tail))
+    if found is None:
+        tail = text
+        found = last_of(NUMBER.finditer(text))
     if found is None:
         return None
-    value = decimal_text(found[0])
-    before = text[: found.start()].rstrip(" $")
-    operand = before.endswith(tuple("+-*/×÷−x^")) or text.rfind("<<") > text.rfind(">>")
+    before, after = tail[: found.start()].rstrip(" $"), tail[found.end() :]
+    if before.endswith(("{", "^", "_", "√")) or _UNFINISHED.match(after) or _GOES_ON.match(after):
+        return None
+    if fraction := _LAST_FRACTION.search(tail[: found.end()][-100:]):
+        value = _fraction_value(fraction)
+        return None if value is None else (value, True)
+    value = _scaled(found[0], after)
+    operand = before.endswith(tuple("+-*/×÷−x")) or text.rfind("<<") > text.rfind(">>")
     return None if value is None else (value, not operand)
+
+
+def same_in_other_form(a: str, b: str, hundredth: bool = False) -> bool:
+    """Whether two different canonical numbers are one: rounded (1/3 and 0.333), or, where `hundredth` says that just
+    one of them counts in hundredths, as 0.5 and 50 (%)."""
+    if max(len(a), len(b)) > 40:
+        return False
+    x, y = Fraction(a), Fraction(b)
+    if hundredth and (x == 100 * y or y == 100 * x):
+        return True
+    if ("/" in a) == ("/" in b):
+        return False
+    exact, decimal, written = (x, y, b) if "/" in a else (y, x, a)
+    places = len(written.partition(".")[2])
+    cut = abs(exact) - abs(decimal)
+    return places >= 2 and exact * decimal > 0 and -Fraction(1, 2) <= cut * 10**places < 1

@@ -16,7 +16,7 @@ from pipeline.records import Candidate, Judgment, Message, Status
 from pipeline.stage import Context, Example, Stage
 from stages.judges.aspects import ASPECTS, Aspect
 from stages.judges.calls import answer_each
-from stages.judges.families import own_family
+from stages.judges.families import model_family, own_family
 from stages.judges.hygiene import as_data, prompt_text
 from stages.judges.verdicts import Reading, ScoreRule, read_score
 
@@ -162,7 +162,7 @@ class Rate(Stage):
             asked, await answer_each(ctx.engines[self.engine], [r for _, r in asked]), strict=True
         ):
             answers[i] = answer
-        family = ctx.engine_families.get(self.engine)
+        family = ctx.engine_families.get(self.engine) or model_family(judge)
         return [
             self._judgment(call, answer, ctx.job, (judge, family)) for call, answer in zip(calls, answers, strict=True)
         ]

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from pipeline.engine import Completion
 from pipeline.records import LabelProb, Status
+from stages.judges.refusals import declines
 
 _TAIL = 300  # characters; a verdict is the last thing a judge writes
 _NUMBER = r"-?\d{1,6}(?:\.\d{1,6})?"
@@ -37,11 +38,6 @@ _DIRECT = re.compile(
     rf"{_GAP}(?:(?:score|rating){_GAP})?({_NUMBER})(?=[\])*_`\"']{{0,4}}(?:\s*\n|[.,;:]\s|\s[-–]\s))", re.IGNORECASE
 )
 _NOT_APPLICABLE = re.compile(rf"(?:\A|\n|\b(?:score|rating)\b){_GAP}n/?a{_END}", re.IGNORECASE)
-_REFUSAL = re.compile(
-    r"\s*(?:i['’]?m\s+(?:really\s+|very\s+)?sorry|sorry|i\s+(?:cannot|can['’]?t|won['’]?t|am\s+(?:unable|not\s+able))|"
-    r"i['’]m\s+(?:unable|not\s+able)|as\s+an\s+ai\b|i\s+must\s+decline|unfortunately,?\s+i\s+(?:cannot|can['’]t))",
-    re.IGNORECASE,
-)
 
 
 class Parsed(Struct, frozen=True, gc=False):
@@ -81,11 +77,6 @@ def parse_direct(text: str) -> Parsed | None:
 def parse_not_applicable(text: str) -> bool:
     """Whether `text` ends with N/A where a score would stand."""
     return bool(_NOT_APPLICABLE.search(text[-_TAIL:]))
-
-
-def is_refusal(text: str) -> bool:
-    """Whether `text` begins like the refusal of an assistant."""
-    return bool(_REFUSAL.match(text))
 
 
 class Expected(Struct, frozen=True, gc=False):
@@ -148,7 +139,7 @@ def read_score(completion: Completion, rule: ScoreRule, na_allowed: bool = False
     if parsed is None:
         if na_allowed and parse_not_applicable(text):
             return Reading("na")
-        return Reading("refused" if is_refusal(text) else "parse_error")
+        return Reading("refused" if declines(text) else "parse_error")
     reasoning = text[: parsed.start].strip() or None
     if not rule.low <= parsed.value <= rule.high or parsed.of not in (None, rule.high):
         return Reading("out_of_range", reasoning=reasoning)

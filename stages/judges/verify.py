@@ -23,11 +23,12 @@ from stages.judges.answers import (
     Reference,
     equal_choice,
     equal_numbers,
-    equal_text,
-    looks_like_math,
+    is_plain_formula,
+    needs_mathematics,
     read_answer,
     read_reference,
 )
+from stages.judges.texts import equal_text, equal_words
 from stages.judges.workers import shared_workers
 
 Verdict = tuple[bool | None, Status]
@@ -56,6 +57,7 @@ class Verify(Stage):
     case_sensitive: bool = False
     workers: int = Field(2, ge=1, le=64)
 
+    version: ClassVar[int] = 2
     not_identity: ClassVar[frozenset[str]] = frozenset({"workers"})
 
     def check(self) -> None:
@@ -102,10 +104,10 @@ class Verify(Stage):
         if reference.method == "choice":
             equal = equal_choice(answer, reference)
         elif reference.method == "exact":
-            equal = equal_text(answer.text, reference.text, self.case_sensitive)
+            equal = equal_words(answer.text, answer.marked, reference.text, self.case_sensitive)
         else:
             equal = equal_numbers(answer, reference, self.tolerance)
-            if equal is None and self.method != "numbers" and looks_like_math(answer.text):
+            if equal is None and self.method != "numbers" and needs_mathematics(answer, reference):
                 return None
         return equal, "na" if equal is None else "ok"
 
@@ -124,6 +126,8 @@ class Verify(Stage):
         if "error" in reply:
             return answer, (None, "parse_error")
         value = reply["value"]
+        if value is False and answer is not None and reference.number is not None and not is_plain_formula(answer.text):
+            value = None
         if self.pattern is not None and value is not None:
             answer, value = Answer(value, True), equal_text(value, reference.text, self.case_sensitive)
         unknown: Status = "na" if self.pattern is not None else "parse_error"

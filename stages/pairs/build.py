@@ -113,7 +113,18 @@ def judge_columns(
         absent = len({*chosen, *rejected}) - n
         columns |= {"votes": Votes(won, lost, tied, absent), "agreement": won / n}
         columns["pref_prob"] = (won + tied / 2 + 0.5) / (n + 1)
+        columns |= label_columns(columns["pref_prob"])
     return columns
+
+
+def label_columns(p: float) -> dict[str, Any]:
+    """What follows from the probability that the label is right (spec judges C4): soft label, strength −3…3, weight."""
+    strength = math.floor(3 * abs(2 * p - 1) + 0.5) * (1 if p >= 0.5 else -1)  # half away from zero
+    return {
+        "soft_label": min(max(p, 0.02), 0.98),
+        "strength_signed_int": strength,
+        "weight": min(1.0, abs(strength) / 2),
+    }  # fmt: skip
 
 
 def spreads(judges: Sequence[Mapping[str, float]]) -> dict[str, float]:

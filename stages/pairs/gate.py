@@ -1,7 +1,7 @@
 """The one gate every pair passes: kept, or refused with a reason code. Pure.
 
 Reason codes, in the order they are asked: tie, margin, chosen_low, empty, truncated, identical_text, too_few_judgments,
-refusal, length_ratio, too_similar, too_long, identical_truncated. The stage adds `duplicate`.
+refusal, length_ratio, too_similar, too_long, identical_truncated. The export adds `duplicate` and `contradiction`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.pair import FilterResult
 from pipeline.records import Message
+from stages.judges.refusals import declines
 from stages.pairs.select import normal_text, same_text
 from stages.pairs.truncation import TrainingLength
 
 EPSILON = 1e-9  # 0.9 − 0.8 passes a margin of 0.1
 FINISHED = (None, "stop")  # None: given text, of which nobody knows how it ended
-REFUSALS = (
-    "i can't help", "i cannot help", "i can't assist", "i cannot assist", "i'm sorry, but", "i am sorry, but",
-    "i'm unable to", "i am unable to", "i can't provide", "i cannot provide", "i can't fulfill", "i cannot fulfill",
-    "i can't comply", "i cannot comply", "i won't be able to", "as an ai language model, i can",
-    "as an ai, i can", "sorry, i can't", "sorry, i cannot", "i'm not able to", "i am not able to",
-)  # fmt: skip
 
 
 class Gate(BaseModel):
@@ -102,19 +97,13 @@ def text_refusal(chosen: Arm, rejected: Arm, gate: Gate) -> Refusal | None:
             return "truncated", f"an arm ended by {arm.finish_reason}"
     if same_text(*texts):
         return "identical_text", "both arms are the same text"
-    if gate.refusal and is_refusal(texts[0]):
+    if gate.refusal and declines(texts[0]):
         return "refusal", f"the chosen arm declines: {texts[0][:60]}"
     if gate.length_ratio is not None and longer > shorter * gate.length_ratio:
         return "length_ratio", f"{longer} characters against {shorter}"
     if gate.max_similarity is not None and (same := similarity(*texts)) >= gate.max_similarity:
         return "too_similar", f"similarity {same:.3f}"
     return None
-
-
-def is_refusal(text: str) -> bool:
-    """Whether the first 200 characters decline to answer (a list of English phrases; no model)."""
-    head = text[:200].lower().replace("’", "'")
-    return any(phrase in head for phrase in REFUSALS)
 
 
 def similarity(a: str, b: str) -> float:

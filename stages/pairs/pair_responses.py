@@ -14,13 +14,22 @@ from pipeline.records import Candidate, Judgment, Prompt, Reject
 from pipeline.stage import Context, Example, Stage
 from pipeline.tokenizer import load_tokenizer
 from stages.judges.scores import candidate_scores
-from stages.pairs.build import CODE_VERSION, dominance, judge_columns, pair_ids, response_pair, score_rows, spreads
+from stages.pairs.build import (
+    CODE_VERSION,
+    dominance,
+    judge_columns,
+    label_columns,
+    pair_ids,
+    response_pair,
+    score_rows,
+    spreads,
+)
 from stages.pairs.gate import Arm, Bounds, Gate, Refusal, passed_filters, why_refused
 from stages.pairs.pool import Combine, Entry, OutcomeRule, Rules, usable
 from stages.pairs.select import Choice, Pool, Proposal, Scored, propose, rank
 from stages.pairs.truncation import TrainingLength
 
-TOOL_LABEL = 0.98  # soft label where a deterministic check decides (spec judges C4)
+TOOL_LABEL = 0.98  # probability of the label where a deterministic check decides (spec judges C4)
 
 
 class PairResponses(Stage):
@@ -114,13 +123,13 @@ class PairResponses(Stage):
     ) -> Pair:  # fmt: skip
         chosen, rejected = ranked[p.chosen], ranked[p.rejected]
         decided = self.outcome != "ignore" and chosen.outcome is True and rejected.outcome is False
+        judged = judge_columns(chosen.by_judge, rejected.by_judge, spreads([e.by_judge for e in ranked]))
         return response_pair(
             self.strategy, prompt, chosen.candidate, rejected.candidate,
             label_source="verifier" if decided else "judge",
             chosen_score=chosen.score,
             rejected_score=rejected.score,
             score_gap=p.gap,
-            soft_label=TOOL_LABEL if decided else None,
             dominance="checker" if decided else dominance(chosen.detail, rejected.detail),
             scores=score_rows(chosen.detail.scores, rejected.detail.scores),
             selection=Selection(
@@ -129,7 +138,7 @@ class PairResponses(Stage):
             ),
             filters=passed_filters(p.gap, self._bounds, self.gate),
             lineage=lineage,
-            **judge_columns(chosen.by_judge, rejected.by_judge, spreads([e.by_judge for e in ranked])),
+            **(judged | label_columns(TOOL_LABEL) if decided else judged),
         )  # fmt: skip
 
     @functools.cached_property
@@ -142,7 +151,19 @@ class PairResponses(Stage):
 
     @functools.cached_property
     def _params_json(self) -> str:
-        names = {"strategy", "min_margin", "chosen_min", "max_pairs", "k", "m", "combine", "outcome", "min_judgments"}
+        names = {
+            "strategy",
+            "min_margin",
+            "chosen_min",
+            "max_pairs",
+            "k",
+            "m",
+            "combine",
+            "outcome",
+            "min_judgments",
+            "scores",
+            "weights",
+        }
         return msgspec.json.encode(self.model_dump(mode="json", include=names), order="sorted").decode()
 
     @functools.cached_property

@@ -15,6 +15,7 @@ from stages.rationales.leaks import decides_by_length, decides_by_order, leak_wo
 from stages.rationales.quotes import copy_ratio, find_quote
 from stages.rationales.replies import Reply
 
+KINDS = ("detailed", "contrastive", "general")  # the most telling first
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _STATED = re.compile(
     r"\b(?:response|answer|solution)\s+([AB])\s+is\s+(?:(?:slightly|clearly|much|far|significantly|somewhat)\s+)?"
@@ -140,16 +141,26 @@ def with_votes(rationales: Sequence[Rationale]) -> list[Rationale]:
     ]
 
 
-def best(rationales: Iterable[Rationale], max_copy: float = 0.6) -> Rationale | None:
-    """The rationale to export: kept ones only; blind before post-hoc, own words before copies (V4), then the shortest.
+def quality(verify: Verification, max_copy: float = 0.6) -> float:
+    """Share of the soft checks (V4 own words, V7 most blind attempts agree) that passed; 1 when none was evaluated."""
+    passed = []
+    if verify.copy_ratio is not None:
+        passed.append(verify.copy_ratio <= max_copy)
+    if verify.votes_for is not None and verify.votes_n is not None and verify.votes_n > 1:
+        passed.append(2 * verify.votes_for >= verify.votes_n)
+    return sum(passed) / len(passed) if passed else 1.0
 
-    Ties are broken by id, so that the choice does not depend on the order. None when none was kept.
+
+def best(rationales: Iterable[Rationale], keep_quality: float = 0.5) -> Rationale | None:
+    """The rationale to export: kept ones of enough quality; blind before told, detailed before general, then the one
+    more blind attempts agree with, own words before copies, the shortest.
+
+    Ties are broken by id, so that the choice does not depend on the order. None when none is good enough.
     """
-    kept = [r for r in rationales if r.status == "ok"]
-    return min(
-        kept, key=lambda r: (r.label_visible, _copied(r, max_copy), len(r.text or ""), r.rationale_id), default=None
-    )
+    kept = [r for r in rationales if r.status == "ok" and r.text and quality(r.verify) >= keep_quality]
+    return min(kept, key=_rank, default=None)
 
 
-def _copied(rationale: Rationale, max_copy: float) -> bool:
-    return (rationale.verify.copy_ratio or 0.0) > max_copy
+def _rank(r: Rationale) -> tuple[bool, int, int, float, int, str]:
+    kind = KINDS.index(r.kind) if r.kind in KINDS else len(KINDS)
+    return r.label_visible, kind, -(r.verify.votes_for or 0), -quality(r.verify), len(r.text or ""), r.rationale_id

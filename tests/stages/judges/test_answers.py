@@ -12,13 +12,13 @@ from stages.judges.answers import (
     Answer,
     equal_choice,
     equal_numbers,
-    equal_text,
     marked_answer,
     read_answer,
-    read_choice,
     read_reference,
 )
+from stages.judges.choices import read_choice
 from stages.judges.numbers import canonical_fraction, last_number, read_number, same_number
+from stages.judges.texts import equal_text
 
 
 @pytest.mark.parametrize(

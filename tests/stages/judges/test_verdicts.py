@@ -134,6 +134,12 @@ def test_hygiene_is_done_after_one_pass(text: str) -> None:
     assert as_data(once) == once
 
 
+@pytest.mark.timeout(10)
+def test_tokens_nested_a_thousandfold_cost_no_time() -> None:
+    assert as_data("<s" * 13_000 + ">" * 13_000) == "s" * 12_992 + ">" * 12_992
+    assert as_data("[IN" * 10_000 + "[INST]ST]") == "[IN" * 9_999
+
+
 def test_a_conversation_is_shown_with_its_roles() -> None:
     turns = (
         Message("system", "Be kind."),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.records import Message
-from stages.pairs.gate import Arm, Bounds, Gate, is_refusal, passed_filters, similarity, why_refused
+from stages.pairs.gate import Arm, Bounds, Gate, passed_filters, similarity, why_refused
 from stages.pairs.truncation import TrainingLength
 
 PROMPT = (Message("user", "How many?"),)
@@ -91,11 +91,6 @@ def test_similarity_is_symmetric_and_one_for_the_same_text(a: str, b: str) -> No
     assert similarity(a, b) == similarity(b, a)
     assert similarity(a, a) == 1.0
     assert 0.0 <= similarity(a, b) <= 1.0
-
-
-def test_an_answer_that_mentions_being_unable_later_is_no_refusal() -> None:
-    assert not is_refusal("The motor turns. " * 20 + "I cannot help you more than that.")
-    assert is_refusal("Sorry, I can't do that.")
 
 
 def test_a_tokenizer_without_a_length_is_an_error() -> None:

@@ -20,6 +20,7 @@ from pipeline.pair import Pair
 from pipeline.records import Candidate, Judgment, Message, Prompt, Record, Reject, Source
 from pipeline.stage import Context, Example, Slice
 from stages.judges.verify import Verify
+from stages.pairs.build import label_columns
 from stages.pairs.pair_responses import PairResponses
 from stages.pairs.select import STRATEGIES
 from stages.sources.prompts import Prompts
@@ -119,9 +120,18 @@ def test_right_beats_wrong_whatever_the_judge_says() -> None:
     [pair], _, _ = run(candidates, judgments)
     assert arms(pair)[0] == "right"
     assert (pair.label_source, pair.dominance, pair.soft_label) == ("verifier", "checker", 0.98)
+    assert (pair.strength_signed_int, pair.weight) == (3, 1.0)
     [pair], _, _ = run(candidates, judgments, outcome="ignore")
     assert arms(pair)[0] == "wrong"
     assert (pair.label_source, pair.soft_label) == ("judge", None)
+
+
+@pytest.mark.parametrize(
+    ("p", "soft", "strength", "weight"),
+    [(0.5, 0.5, 0, 0.0), (0.65, 0.65, 1, 0.5), (0.76, 0.76, 2, 1.0), (0.99, 0.98, 3, 1.0), (0.35, 0.35, -1, 0.5)],
+)
+def test_what_a_probability_says_of_the_label(p: float, soft: float, strength: int, weight: float) -> None:
+    assert label_columns(p) == {"soft_label": soft, "strength_signed_int": strength, "weight": weight}
 
 
 def test_within_equal_outcomes_the_score_decides_unless_only_outcomes_may() -> None:
@@ -221,7 +231,7 @@ def test_judges_are_standardised_over_the_pool_so_that_a_bold_one_does_not_outvo
     assert by_z.votes is not None
     assert by_z.votes.chosen + by_z.votes.rejected + by_z.votes.tie == 3
     assert by_z.agreement == by_z.votes.chosen / 3
-    assert by_z.pref_prob == (by_z.votes.chosen + by_z.votes.tie / 2 + 0.5) / 4
+    assert by_z.pref_prob == by_z.soft_label == (by_z.votes.chosen + by_z.votes.tie / 2 + 0.5) / 4
     assert by_z.strength_std is not None
 
 
