@@ -54,12 +54,13 @@ class Vllm(EngineConfig):
     mean_logp: bool = False  # log-probability of sampled tokens; on a CPU it costs a quarter of the throughput
     engine_args: dict[str, Any] = Field(default_factory=dict)
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {"generate", "labels", "structured", "prefix", "token_ids", "score"}
-    )
     not_identity: ClassVar[frozenset[str]] = frozenset(
         "resources tensor_parallel gpu_memory_utilization cpu_kv_cache_gb max_num_seqs enforce_eager".split()
     )
+
+    def capabilities(self) -> frozenset[Capability]:
+        """All but embeddings."""
+        return super().capabilities() | {"score"}
 
     def check(self) -> None:
         """Raises PlanError for a model, adapter or template that does not exist; loads nothing."""

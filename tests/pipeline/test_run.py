@@ -197,6 +197,12 @@ def test_a_failed_shard_is_tried_again_and_the_rows_are_the_same(site: Site, fun
         )
 
 
+def test_half_of_a_surrogate_pair_in_an_answer_costs_that_character(site: Site) -> None:
+    driver = site.run(site.config(n=4, engines=engines("faults:half_a_character")))
+    texts = [c.text for c in driver.store.read("generate", Candidate, 0, main=True)]
+    assert sorted(texts) == ["� 0 �"] * 4 + ["� 1 �"] * 4
+
+
 def test_a_shard_that_keeps_failing_stops_the_run(site: Site) -> None:
     with pytest.raises(EngineError, match=r"job generate, shard \d failed 2 times: .*out of memory"):
         site.run(site.config(n=10, engines=engines("faults:fails"), max_attempts=2))

@@ -83,7 +83,6 @@ def test_a_row_becomes_a_prompt_with_its_reference_and_origin(tmp_path: Path) ->
         (b'{"question": true, "answer": "1"}\n', "non_text_prompt"),
         (b'{"question": 5}\n', "non_text_prompt"),
         (b'{"question": "c", "answer": false}\n', "non_text_reference"),
-        (b'{"question": "\\ud83d half", "answer": "1"}\n', "invalid_unicode"),
         (b'{"question": "a", "answer": "again"}\n', "duplicate_prompt"),
     ],
 )
@@ -98,6 +97,17 @@ def test_a_row_that_is_no_prompt_is_rejected_with_file_and_line(tmp_path: Path, 
 
 
 NAN = float("nan")  # Python writes it into JSON; one such value must not cost the row
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("\\ud83d half", "� half"), ("half \\ude00", "half �"), ("\\ud83d\\ude00", "😀"), ("\\\\ud83d", "\\ud83d")],
+)
+def test_half_of_a_surrogate_pair_costs_that_character(tmp_path: Path, written: str, read: str) -> None:
+    line = f'{{"question": "{written}", "answer": "{written}", "kept": ["{written}"]}}\n'.encode()
+    columns = {**QA, "keep": ["kept"]}
+    [prompt], _ = everything(stage(lines(tmp_path / "in.jsonl", line), columns))
+    assert (prompt.text, prompt.reference, json.loads(prompt.ext_json)["kept"]) == (read, read, [read])  # type: ignore[attr-defined]
 
 
 def test_a_repeated_prompt_names_the_line_it_repeats(tmp_path: Path) -> None:
