@@ -22,12 +22,8 @@ from pipeline.model_files import adapter_rank, find_model, model_digest, read_te
 from pipeline.tokenizer import load_tokenizer
 from pipeline.vllm_calls import Calls
 
-_QUIET = {
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "TOKENIZERS_PARALLELISM": "false",
-}
+_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+_QUIET |= {"VLLM_LOGGING_LEVEL": "ERROR", "TOKENIZERS_PARALLELISM": "false"}
 log = logging.getLogger(__name__)
 
 
