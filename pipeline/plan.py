@@ -24,7 +24,7 @@ from pipeline.stage import SourceStage, Stage, stage_class, stage_files
 from pipeline.store import table_name
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a job; a dot would read as a side table, a slash as another folder
-FORMAT = 1  # of shards and recipes; raised when an older run can no longer be continued
+FORMAT = 2  # of shards and recipes; raised when an older run can no longer be continued
 M = TypeVar("M", bound=BaseModel)
 
 
