@@ -17,10 +17,11 @@ from pipeline.engine import EngineConfig
 from pipeline.errors import EngineDied, EngineError, Interrupted, RunError
 from pipeline.executor import Executor
 from pipeline.live import LiveEngine
+from pipeline.lock import lock
 from pipeline.plan import Job, Plan, make_plan
 from pipeline.progress import Progress
 from pipeline.records import Reject
-from pipeline.resume import Totals, load_index, lock, prepare, totals_of
+from pipeline.resume import Totals, load_index, prepare, totals_of
 from pipeline.schedule import Schedule, Unit, phases
 from pipeline.stage import SourceIndex, Stage, Summary
 from pipeline.store import Store, table_name, to_table
