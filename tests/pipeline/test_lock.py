@@ -36,9 +36,9 @@ def silent(store: Store, seconds: float) -> None:
 def test_the_second_driver_is_refused_by_name_and_may_start_when_the_first_has_ended(store: Store) -> None:
     with lock(store):
         assert is_locked(store)
-        with pytest.raises(PlanError, match=rf"another process \(.*, pid {os.getpid()}\) works on .*; wait or stop it"):
-            with lock(store):
-                pytest.fail("two drivers")
+        told = rf"another process \(.*, pid {os.getpid()}\) works on .*; wait or stop it"
+        with pytest.raises(PlanError, match=told), lock(store):
+            pytest.fail("two drivers")
         assert len(store.names(LOCK)) == 1
     assert not is_locked(store)
     with lock(store):
