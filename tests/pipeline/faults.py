@@ -47,6 +47,14 @@ async def here(request: Request) -> list[Completion]:
     return await slow(request)
 
 
+async def held(request: Request) -> list[Completion]:
+    """The canned policy, once the test says so; leaves its process id."""
+    (folder() / f"pid-{os.getpid()}").touch()
+    while not (folder() / "go").exists():  # noqa: ASYNC110 - the event is in another process
+        await asyncio.sleep(0.02)
+    return canned.policy(request)
+
+
 async def never(request: Request) -> list[Completion]:
     """No answer, ever; says that it was asked."""
     (folder() / "asked").touch()

@@ -112,6 +112,10 @@ def test_the_commands_that_look_read_a_bucket(
     assert capsys.readouterr().out.endswith("a driver works on it\n")
     assert cli.main(["report", ROOT, "--json"]) == 0
     assert '"requests": 12' in capsys.readouterr().out
+    assert cli.main(["export", ROOT, "--format", "trl-dpo", "--to", str(site.folder)]) == 2
+    assert "is not in the store of bucket/runs/t" in capsys.readouterr().err
+    assert cli.main(["export", ROOT, "--format", "trl-dpo", "--to", "s3://bucket/out"]) == 0
+    assert "manifest.json" in Store("s3://bucket/out").names()
 
 
 def test_a_killed_driver_leaves_a_claim_that_ends_and_a_run_that_goes_on(
