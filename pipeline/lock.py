@@ -91,7 +91,7 @@ class Claim:
     def keep(self, over: threading.Event) -> None:
         """Renews until `over`; asks the driver to stop, as SIGTERM does, when another one took the run."""
         while not over.wait(BEAT_S):
-            with contextlib.suppress(OSError):  # a store that is away; the next beat finds out how long it was
+            with contextlib.suppress(OSError, KeyError):  # the store is away; the next beat finds out for how long
                 if other := self.renew():
                     told = f"{other} took over {self._store.base} while this process was silent; stopping"
                     print(f"prefsynth: {told}", file=sys.stderr, flush=True)
