@@ -43,11 +43,14 @@ def export(path: str, folder: str, fields: Mapping[str, Any]) -> None:
 
 
 class _OtherFolder(Store):
-    """The run's store, except that the exported job's folder is the user's."""
+    """The run's store, except that the exported job's folder is the user's. Raises PlanError: it is in another store."""
 
     def __init__(self, store: Store, folder: str) -> None:
         super().__init__(store.root)
-        self._folder = Store(folder).base
+        other = Store(folder)
+        if type(other.fs) is not type(self.fs):
+            raise PlanError(f"--to {folder} is not in the store of {store.base}; export to a folder there and copy it")
+        self._folder = other.base
 
     def path(self, *parts: str) -> str:
         """A path of the run, or of the user's folder."""

@@ -47,6 +47,14 @@ async def here(request: Request) -> list[Completion]:
     return await slow(request)
 
 
+async def held(request: Request) -> list[Completion]:
+    """The canned policy, once the test says so; leaves its process id."""
+    (folder() / f"pid-{os.getpid()}").touch()
+    while not (folder() / "go").exists():  # noqa: ASYNC110 - the event is in another process
+        await asyncio.sleep(0.02)
+    return canned.policy(request)
+
+
 async def never(request: Request) -> list[Completion]:
     """No answer, ever; says that it was asked."""
     (folder() / "asked").touch()
@@ -90,6 +98,11 @@ def hostile(request: Request) -> list[Completion]:
     """Text that would move a terminal's cursor, and looks like a template."""
     text = "\x1b[2J\x1b]0;title\x07{{ 7 * 7 }}{% for %}\x00"
     return [Completion(f"{text} {i}", "stop", 5, 5) for i in range(request.sampling.n)]
+
+
+def half_a_character(request: Request) -> list[Completion]:
+    """Text that no file can hold: halves of surrogate pairs, as JSON escapes of a server may bring them."""
+    return [Completion(f"\ud83d {i} \ude00", "stop", 5, 5) for i in range(request.sampling.n)]
 
 
 async def dies_here(request: Request) -> list[Completion]:
