@@ -106,7 +106,7 @@ def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser
 
 def _config(arguments: argparse.Namespace) -> dict[str, Any]:
     """The config with what the command line overrides: where it runs, never what it makes."""
-    from pipeline.plan import read_config
+    from pipeline.config import read_config
 
     given = {"runs_dir": arguments.runs, "executor": arguments.executor, "address": arguments.address}
     return read_config(arguments.config) | {key: value for key, value in given.items() if value is not None}

@@ -18,14 +18,23 @@ from pipeline.store import Store
 
 
 def open_run(path: str) -> tuple[Plan, Store, int]:
-    """Plan, store and number of shards of a run's folder. Raises PlanError when there is no run."""
+    """Plan, store and number of shards of a run's folder, as it was made: nothing outside the folder is looked at.
+
+    Raises PlanError when there is no run.
+    """
     store = Store(path.rstrip("/"))
     config = store.read_text("run.json")
     if config is None:
         raise PlanError(f"no run at {path}: it has no run.json; give the folder of a run, such as runs/quickstart")
-    plan = make_plan(json.loads(config), check_engines=False)
-    index = store.read_text(plan.source.name, "index.json")
-    return plan, store, len(json.loads(index)["slices"]) if index else 0
+    recipes = {name: store.read_text(name, "job.json") for name in store.names()}
+    try:
+        plan = make_plan(
+            json.loads(config), {name: json.loads(text)["recipe"] for name, text in recipes.items() if text}
+        )
+        index = json.loads(store.read_text(plan.source.name, "index.json") or '{"slices": []}')
+    except (ValueError, KeyError, PlanError) as error:
+        raise PlanError(f"{path} is not a run this version can read: {error}") from None
+    return plan, store, len(index["slices"])
 
 
 def gather(path: str) -> dict[str, Any]:

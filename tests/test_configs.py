@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.check import check
+from pipeline.config import read_config
 from pipeline.engine import resolve_path
-from pipeline.plan import read_config
 
 CONFIGS = sorted(p.stem for p in resolve_path("configs").glob("*.yaml"))
 ROW = {

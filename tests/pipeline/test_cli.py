@@ -86,6 +86,39 @@ def test_show_needs_one_prompt(site: Site, capsys: pytest.CaptureFixture[str], p
     assert hint in capsys.readouterr().err
 
 
+def test_a_run_is_looked_at_where_its_input_models_and_engines_are_not(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = site.config(n=6)
+    config["engines"]["policy"] = {"kind": "scripted", "function": "own:policy"}
+    (site.folder / "own.py").write_text("from benchmarks.canned import policy")
+    (site.folder / "own.j2").write_text("{% block user %}Rate: {{ response }}{% endblock %}")
+    config["jobs"][2]["template"] = "own.j2"
+    monkeypatch.chdir(site.folder)
+    monkeypatch.syspath_prepend(str(site.folder))
+    prompt_id = site.run(config).store.read("prompts", Prompt, 0, main=True)[0].prompt_id
+    for name in ("own.py", "own.j2", "prompts.jsonl"):
+        (site.folder / name).unlink()
+    sys.modules.pop("own")
+    monkeypatch.chdir("/")
+    exported = ["export", run_folder(site), "--format", "trl-dpo", "--to", str(site.folder / "out")]
+    for command in (["status", run_folder(site)], ["report", run_folder(site)], ["show", run_folder(site), prompt_id]):
+        assert cli.main(command) == 0
+    assert cli.main(exported) == 0
+    assert "2 of 2 shards" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", "{}", '{"name": "t", "jobs": [{"stage": "gone"}]}'])
+def test_the_folder_of_another_program_or_version_is_told(
+    site: Site, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (site.folder / "run.json").write_text(text)
+    assert cli.main(["status", str(site.folder)]) == 2
+    told = capsys.readouterr().err
+    assert f"prefsynth: {site.folder} is not a run this version can read: " in told
+    assert told.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", ["status", "report", "show"])
 def test_a_folder_that_is_no_run_is_told(site: Site, capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert cli.main([command, str(site.folder), *(["x"] if command == "show" else [])]) == 2
