@@ -32,6 +32,8 @@ def export(path: str, folder: str, fields: Mapping[str, Any]) -> None:
     if not shards:
         raise PlanError(f"no shard of {path} has its pairs yet ({n_shards} shards in all); run it further first")
     target = _OtherFolder(store, folder)
+    if target.names("exported"):
+        raise PlanError(f"{folder} is not empty; give a new folder")
     worker = Worker(plan, target, {}, SourceIndex(rows=0, content="", stamp="", slices=()))  # the source is not read
     for shard in shards:
         asyncio.run(worker.run("exported", shard))
@@ -48,7 +50,9 @@ class _OtherFolder(Store):
 
     def __init__(self, store: Store, folder: str) -> None:
         super().__init__(store.root)
-        self._folder = Store(folder).base
+        place = Store(folder)
+        place.create()
+        self._folder = place.base
 
     def path(self, *parts: str) -> str:
         """A path of the run, or of the user's folder."""

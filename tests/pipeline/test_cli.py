@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import cli
 from pipeline.records import Prompt
+from pipeline.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from tests.conftest import Site
@@ -175,6 +176,47 @@ def test_commands_load_no_library_that_they_do_not_need(site: Site) -> None:
     )
     assert done.stdout == "set()\n"
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["prompts.jsonl/runs", "/proc/runs", "nowhere://runs"])
+def test_a_place_where_no_run_can_be_written_is_told_before_anything_starts(
+    site: Site, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    config = site.save(site.config(n=4))
+    where = place if ":" in place else str(site.folder / place)
+    assert cli.main(["run", config, "--runs", where]) == 2
+    assert re.fullmatch(r"prefsynth: .*(cannot be written: .*; choose another place|is no place for a run: .*)\n",
+                        capsys.readouterr().err)  # fmt: skip
+
+
+def test_an_export_does_not_write_among_other_files(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.run(site.config(n=6))
+    for place, told in ((run_folder(site), "is not empty"), (str(site.folder / "prompts.jsonl"), "cannot be written")):
+        assert cli.main(["export", run_folder(site), "--format", "trl-dpo", "--to", place]) == 2
+        assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("n", ["0", "-3", "x"])
+def test_a_number_of_prompts_is_at_least_one(site: Site, capsys: pytest.CaptureFixture[str], n: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["preview", "quickstart", "-n", n])
+    assert ended.value.code == 2
+    assert "argument -n: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("module", "extra"), [("ray", "ray"), ("transformers", "hf")])
+def test_a_library_that_is_not_installed_is_one_line_with_its_extra(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, module: str, extra: str
+) -> None:
+    load_tokenizer.cache_clear()
+    for name in (module, "pipeline.executors.ray"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    config = site.config(n=4, executor="ray")
+    if module == "transformers":
+        config["engines"]["policy"] = {"kind": "vllm", "model": "models/abacus"}
+    assert cli.main(["run" if module == "ray" else "check", site.save(config)]) == 2
+    assert capsys.readouterr().err == f"prefsynth: {module} is not installed: pip install 'prefsynth[{extra}]'\n"
 
 
 def test_a_wrong_command_line_says_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,7 @@ class Flat:
 def folder(tmp_path: Path, name: str, weights: bytes) -> str:
     (tmp_path / name).mkdir()
     (tmp_path / name / "model.safetensors").write_bytes(weights)
+    (tmp_path / name / "config.json").write_text("{}")
     return str(tmp_path / name)
 
 
@@ -39,8 +40,11 @@ def test_paths_that_do_not_exist_are_plan_errors_at_once(tmp_path: Path, monkeyp
             Vllm(model=model).check()
     Vllm(model="org/name").check()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(PlanError, match="HF_HUB_OFFLINE is set"):
         Vllm(model="org/name").check()
+    with pytest.raises(PlanError, match=r"model 'prompts' is a folder without config\.json"):
+        Vllm(model="prompts").check()
     with pytest.raises(PlanError, match=r"chat_template 'nowhere\.jinja'"):
         Vllm(model="models/abacus", chat_template="nowhere.jinja").check()
     with pytest.raises(PlanError, match=r"has no adapter_config\.json"):
@@ -49,7 +53,7 @@ def test_paths_that_do_not_exist_are_plan_errors_at_once(tmp_path: Path, monkeyp
 
 def test_check_loads_neither_vllm_nor_torch() -> None:
     code = (
-        "import sys; from pipeline.engines.vllm import Vllm; c = Vllm(model='pipeline'); c.check(); c.identity()"
+        "import sys; from pipeline.engines.vllm import Vllm; c = Vllm(model='models/abacus'); c.check(); c.identity()"
         "; print([m for m in ('vllm', 'torch', 'transformers') if m in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
