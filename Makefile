@@ -8,6 +8,9 @@ DEVICE ?= auto
 UV := uv==0.13.9
 PY := .venv/bin/python
 
+# The set-up leaves compiling to the first import, so what was compiled must be kept: vLLM takes a minute without.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Nothing here reports its use to anybody.
 export RAY_USAGE_STATS_ENABLED := 0
 export VLLM_NO_USAGE_STATS := 1

@@ -44,12 +44,14 @@ class Template:
         except jinja2.TemplateSyntaxError as error:
             raise PlanError(f"template {name}, line {error.lineno}: {error.message}") from None
         self.variables = frozenset(jinja2.meta.find_undeclared_variables(tree))
-        blocks = [(node.name, node.name.split("_")[0]) for node in tree.find_all(jinja2.nodes.Block)]
-        if not blocks or any(role not in ROLES for _, role in blocks):
-            found = ", ".join(block for block, _ in blocks) or "none"
+        blocks = list(tree.find_all(jinja2.nodes.Block))
+        if not blocks or any(_role(block) not in ROLES for block in blocks):
+            found = ", ".join(block.name for block in blocks) or "none"
             raise PlanError(f"template {name} has blocks: {found}; every block must be one of {', '.join(ROLES)}")
         self._template = template
-        self._blocks = [(role, template.blocks[block]) for block, role in blocks]
+        # A block that says the same every time is rendered once.
+        self._fixed = {b.name: self._text(b.name, {}) for b in blocks if b.find(jinja2.nodes.Name) is None}
+        self._blocks = [(_role(block), block.name) for block in blocks]
 
     def check(self, provided: frozenset[str]) -> None:
         """Raises PlanError when the template uses a variable its stage does not provide."""
@@ -61,14 +63,19 @@ class Template:
 
     def render(self, **variables: Any) -> tuple[Message, ...]:
         """The messages of one request. Blocks that render to nothing are left out. Raises PlanError."""
-        context = self._template.new_context(
-            variables, shared=True
-        )  # without Jinja's own globals, which no prompt needs
+        rendered = [(role, self._fixed.get(name) or self._text(name, variables)) for role, name in self._blocks]
+        return tuple([Message(role, content) for role, content in rendered if content])
+
+    def _text(self, block: str, variables: dict[str, Any]) -> str:
+        context = self._template.new_context(variables, shared=True)  # without Jinja's globals, which no prompt needs
         try:
-            rendered = [(role, "".join(block(context)).strip("\n")) for role, block in self._blocks]
+            return "".join(self._template.blocks[block](context)).strip("\n")
         except (jinja2.TemplateError, TypeError) as error:  # a fault of the template: no row is to blame
             raise PlanError(f"template {self.name} cannot be rendered: {error}") from None
-        return tuple([Message(role, content) for role, content in rendered if content])
+
+
+def _role(block: jinja2.nodes.Block) -> str:
+    return block.name.split("_")[0]
 
 
 @functools.cache

@@ -21,7 +21,7 @@ class Aspect(BaseModel):
     def variables(self, low: int) -> dict[str, Any]:
         """What a template may say about it; `low` is the score of the first level."""
         return {
-            "aspect": self.name,
+            "aspect": self.name.replace("_", " "),
             "description": self.description,
             "na_allowed": self.na_allowed,
             "scale": [f"{low + i}: {level}" for i, level in enumerate(self.levels)],
