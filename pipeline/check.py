@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,19 +28,31 @@ from pipeline.tokenizer import Tokenizer, load_tokenizer
 
 @dataclass
 class Tally:
-    """What one engine was asked."""
+    """What an engine was asked by one job, or by all."""
 
-    prompt_tokens: list[int] = field(default_factory=list)
+    prompt_tokens: list[int] = field(default_factory=list)  # of each request
     new_tokens: int = 0  # at most: max_tokens of every sample
     overflow: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.prompt_tokens + other.prompt_tokens,
+            self.new_tokens + other.new_tokens,
+            self.overflow + other.overflow,
+        )
+
+    def told(self, scale: float) -> str:
+        """Requests and tokens of a run that is `scale` times as large."""
+        requests, prompt, new = (n * scale for n in (len(self.prompt_tokens), sum(self.prompt_tokens), self.new_tokens))
+        return f"about {requests:,.0f} requests, {prompt:,.0f} prompt tokens, at most {new:,.0f} new tokens"
 
 
 class CountingEngine(LiveEngine):
     """Answers nothing of worth: counts requests and tokens, and gives labels by hash so that later stages have work."""
 
-    def __init__(self, alias: str, config: EngineConfig, tallies: dict[str, Tally]) -> None:
+    def __init__(self, config: EngineConfig, tally: Tally) -> None:
         super().__init__(config)
-        self.tally = tallies.setdefault(alias, Tally())
+        self.tally = tally
         self._tokenizer = _tokenizer(config)
         self._context = context_length(config)
 
@@ -112,40 +125,46 @@ def check(data: dict[str, Any], n: int) -> None:
     rows = source.index(plan.config.shard_size).rows
     if not rows:
         raise PlanError(f"job {plan.source.name} found no rows in its input")
-    tallies: dict[str, Tally] = {}
+    looked = min(n, rows)
+    print(f"{plan.config.name}: {len(plan.jobs)} jobs, {rows:,} rows; looked at the first {looked}")
+    asked: dict[str, Tally] = {}
     with tempfile.TemporaryDirectory(prefix="prefsynth-check-") as folder:
-        sample = sample_config(data, min(n, rows), folder)
-        driver = execute(sample, plain=True, make_engine=lambda a, c: CountingEngine(a, c, tallies), quiet=True)
-        print(f"{plan.config.name}: {len(plan.jobs)} jobs, {rows:,} rows; looked at the first {min(n, rows)}")
-        _print_jobs(driver)
-        for alias, tally in tallies.items():
-            _print_engine(plan, alias, tally, rows / min(n, rows))
+        sample = sample_config(data, looked, folder)
+        for number, name in enumerate(plan.jobs, 1):
+            # The run goes on with one job more each time: so what was asked was asked by that job.
+            driver, tallies = _count({**sample, "jobs": sample["jobs"][:number]})
+            _print_job(driver, name)
+            for alias, tally in tallies.items():
+                print(f"      asks {alias}: {tally.told(rows / looked)}")
+                asked[alias] = asked.get(alias, Tally()) + tally
+    for alias, tally in asked.items():
+        _print_engine(plan, alias, tally, rows / looked)
     _print_disk(plan, rows)
 
 
-def _print_jobs(driver: Driver) -> None:
-    for name, job in driver.plan.jobs.items():
-        totals = driver.totals[name]
-        rejects = driver.store.read(name, Reject, 0, main=False)
-        uses = f", engine {', '.join(job.stage.engines())}" if job.stage.engines() else ""
-        print(
-            f"  {name}: {totals.rows_in} in, {totals.rejected} rejected, {totals.rows_out} {job.table.__name__} rows{uses}"
-        )
-        for reject in [r for r in rejects if r.subject in ("row", "prompt")][:3]:
-            print(f"      rejected: {reject.reason} {reject.detail:.100}")
+def _count(sample: dict[str, Any]) -> tuple[Driver, dict[str, Tally]]:
+    """Runs what is not there yet of a sample; returns what each engine was asked meanwhile."""
+    tallies: defaultdict[str, Tally] = defaultdict(Tally)
+    driver = execute(sample, plain=True, make_engine=lambda a, c: CountingEngine(c, tallies[a]), quiet=True)
+    return driver, {alias: tally for alias, tally in tallies.items() if tally.prompt_tokens}
+
+
+def _print_job(driver: Driver, name: str) -> None:
+    totals, table = driver.totals[name], driver.plan.jobs[name].table
+    print(f"  {name}: {totals.rows_in} in, {totals.rejected} rejected, {totals.rows_out} {table.__name__} rows")
+    rejects = driver.store.read(name, Reject, 0, main=False)
+    for reject in [r for r in rejects if r.subject in ("row", "prompt")][:3]:
+        print(f"      rejected: {reject.reason} {reject.detail:.100}")
 
 
 def _print_engine(plan: Plan, alias: str, tally: Tally, scale: float) -> None:
-    if not tally.prompt_tokens:
-        return
     config, lengths = plan.engines[alias], np.array(tally.prompt_tokens)
     context = context_length(config)
     quantiles = ", ".join(f"p{q} {np.percentile(lengths, q):.0f}" for q in (50, 95, 100))
-    requests, new = len(lengths) * scale, tally.new_tokens * scale
-    print(f"  engine {alias} ({config.kind} {config.model}): about {requests:,.0f} requests in the whole run")
+    new = tally.new_tokens * scale
+    print(f"  engine {alias} ({config.kind} {config.model}): {tally.told(scale)}")
     fit = f"will not fit: {tally.overflow} of {len(lengths)}"
     print(f"      prompt tokens {quantiles}; context {context or 'not known here'}; {fit}")
-    print(f"      in all {lengths.sum() * scale:,.0f} prompt tokens, at most {new:,.0f} new tokens")
     resources = config.resources
     if resources.tokens_per_s:
         hours = new / (resources.tokens_per_s * resources.replicas) / 3600

@@ -15,13 +15,15 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import force_setattr
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.errors import PlanError
-from pipeline.records import Message
+from pipeline.records import Message, storable
 
 ROOT = Path(__file__).resolve().parent.parent
-Capability = Literal["generate", "labels", "structured", "prefix", "token_ids", "score", "embed"]
+# json: answers held to a schema; structured: to choices and regular expressions as well
+Capability = Literal["generate", "labels", "json", "structured", "prefix", "token_ids", "score", "embed"]
 
 
 class Sampling(BaseModel):
@@ -77,6 +79,10 @@ class Completion(Struct, frozen=True):
     labels: dict[str, float] | None = None
     model: str | None = None  # which model answered, where an engine has several (recorded)
     stop_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        """The one place where text of models enters, whatever the engine."""
+        force_setattr(self, "text", storable(self.text))
 
 
 class ScoreRequest(Struct, frozen=True):
@@ -136,8 +142,11 @@ class EngineConfig(BaseModel):
     family: str | None = None  # judges do not score candidates of their own family unless allowed
     resources: Resources = Resources()
 
-    capabilities: ClassVar[frozenset[str]] = frozenset({"generate"})
     not_identity: ClassVar[frozenset[str]] = frozenset({"resources"})  # fields that never change an answer
+
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can do as it is configured. Here: answer any Request, but neither score nor embed."""
+        return frozenset({"generate", "labels", "json", "structured", "prefix", "token_ids"})
 
     def check(self) -> None:
         """Raises PlanError for what can be seen without loading a model (a path that does not exist)."""

@@ -23,7 +23,7 @@ from pipeline.stage import SourceStage, Stage, stage_class, stage_files, stage_n
 from pipeline.store import table_name
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a job; a dot would read as a side table, a slash as another folder
-FORMAT = 1  # of shards and recipes; raised when an older run can no longer be continued
+FORMAT = 2  # of shards and recipes; raised when an older run can no longer be continued
 
 
 class RunConfig(BaseModel):
@@ -186,10 +186,10 @@ def _check_engines(name: str, stage: Stage, engines: Mapping[str, EngineConfig])
     for alias in stage.engines():
         if alias not in engines:
             raise PlanError(f"job {name} uses engine {alias!r}; engines of this config: {', '.join(engines) or 'none'}")
-        if missing := stage.capabilities() - type(engines[alias]).capabilities:
+        if missing := stage.capabilities() - (able := engines[alias].capabilities()):
             raise PlanError(
                 f"job {name} needs an engine that can {', '.join(sorted(missing))}; {alias} (kind {engines[alias].kind}) "
-                f"can {', '.join(sorted(type(engines[alias]).capabilities))}"
+                f"can {', '.join(sorted(able))}"
             )
 
 

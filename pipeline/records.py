@@ -15,6 +15,15 @@ Status = Literal[
 ]
 
 
+def storable(text: str) -> str:
+    """`text` with U+FFFD for each half of a surrogate pair, which no file can hold. JSON's `\\ud800` makes such text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
 class Part(Struct, frozen=True, gc=False):
     """A nested value inside a record; a struct column."""
 

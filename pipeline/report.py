@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import PlanError
+from pipeline.lock import is_locked
 from pipeline.plan import Plan, make_plan
-from pipeline.resume import is_locked, totals_of
+from pipeline.resume import totals_of
 from pipeline.store import Store
 
 
@@ -42,7 +43,8 @@ def gather(path: str) -> dict[str, Any]:
     plan, store, n_shards = open_run(path)
     seconds: Counter[str] = Counter()
     starts: list[dict[str, Any]] = []
-    for line in (store.read_text("log.jsonl") or "").splitlines():
+    logs = [name for name in store.names() if name.startswith("log") and name.endswith(".jsonl")]
+    for line in "".join(store.read_text(name) or "" for name in logs).splitlines():
         try:
             event = json.loads(line)
         except ValueError:  # the last line of a driver that was killed while it wrote

@@ -1,13 +1,9 @@
-"""What lies in a run's folder decides what is left to do: the lock, the stored recipes, the index, the footers."""
+"""What lies in a run's folder decides what is left to do: the stored recipes, the index, the footers."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pipeline.errors import PlanError
@@ -42,39 +38,6 @@ def totals_of(store: Store, job: str) -> Totals:
     for shard in store.done(job):
         totals.add(store.report(job, shard))
     return totals
-
-
-@contextlib.contextmanager
-def lock(store: Store) -> Iterator[None]:
-    """One driver per run. The lock goes with the process, however it dies. Raises PlanError naming the other one."""
-    if not store.is_local:
-        yield
-        return
-    os.makedirs(store.base, exist_ok=True)
-    with open(store.path("lock"), "a+", encoding="utf-8") as file:  # never removed: a lock on a removed file is none
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise PlanError(
-                f"another process ({file.read().strip() or 'unknown'}) works on {store.base}; wait or stop it"
-            ) from None
-        file.truncate(0)
-        file.write(f"pid {os.getpid()}")
-        file.flush()
-        yield
-
-
-def is_locked(store: Store) -> bool:
-    """Whether a driver works on the run at this moment."""
-    if not store.is_local or not store.exists("lock"):
-        return False
-    with open(store.path("lock"), encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
 
 
 def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:

@@ -17,12 +17,13 @@ from pipeline.engine import EngineConfig
 from pipeline.errors import EngineDied, EngineError, Interrupted, RunError
 from pipeline.executor import Executor
 from pipeline.live import LiveEngine
+from pipeline.lock import lock
 from pipeline.plan import Job, Plan, make_plan
 from pipeline.progress import Progress
 from pipeline.records import Reject
-from pipeline.resume import Totals, load_index, lock, prepare, totals_of
+from pipeline.resume import Totals, load_index, prepare, totals_of
 from pipeline.schedule import Schedule, Unit, phases
-from pipeline.stage import SourceIndex, Summary
+from pipeline.stage import SourceIndex, Stage, Summary
 from pipeline.store import Store, table_name, to_table
 from pipeline.worker import Outcome
 
@@ -169,16 +170,16 @@ class Driver:
 
 def finish_job(plan: Plan, store: Store, job: Job, totals: Mapping[str, Totals], shards: Sequence[int]) -> None:
     """Leaves the files that a complete job has beside its shards (an export: its card and manifest)."""
-    upstream = {name: dict(t.counts) | {"rows_out": t.rows_out, "rows_in": t.rows_in} for name, t in totals.items()}
+    if type(job.stage).finish is Stage.finish:
+        return
+    line = {name: plan.jobs[name] for name in (*job.inputs, job.name)}
     first = store.read(job.name, job.table, shards[0], main=True)[:3] if shards else []
     summary = Summary(
         run=plan.config.name,
         job=job.name,
-        shards=tuple(store.shard_file(i) for i in shards),
-        rows=totals[job.name].rows_out,
-        counts=totals[job.name].counts,
-        recipe=job.recipe,
-        upstream_counts=upstream,
+        shards={store.shard_file(i): store.report(job.name, i)["rows_out"] for i in shards},
+        counts={n: {**totals[n].counts, "rows_in": totals[n].rows_in, "rows_out": totals[n].rows_out} for n in line},
+        recipes={name: each.recipe for name, each in line.items()},
         first_rows=tuple(to_table(job.table, first).to_pylist()),
     )
     for file, text in job.stage.finish(summary).items():

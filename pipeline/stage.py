@@ -115,16 +115,19 @@ class Stage(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A finished job for `finish`: its folder's shards and counts, and the plan's recipe as JSON-like data."""
+    """A finished job for `finish`: its shards, and what it and all that it is made from (in order, itself last) did."""
 
     run: str
     job: str
-    shards: tuple[str, ...]
-    rows: int
-    counts: Mapping[str, int]
-    recipe: Mapping[str, Any]
-    upstream_counts: Mapping[str, Mapping[str, int]]
+    shards: Mapping[str, int]  # file -> rows
+    counts: Mapping[str, Mapping[str, int]]  # job -> its counters, rows_in and rows_out
+    recipes: Mapping[str, Mapping[str, Any]]  # job -> recipe
     first_rows: tuple[dict[str, Any], ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all shards."""
+        return sum(self.shards.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,7 @@ class SourceIndex(BaseModel):
     content: str  # hash of the input's bytes or dataset fingerprint
     stamp: str  # cheap identity (size, mtime): equal stamp = no need to hash again
     slices: tuple[tuple[int, int, int], ...]
-    duplicates: tuple[int, ...] = ()  # row numbers that repeat an earlier prompt
+    duplicates: dict[int, int] = {}  # number of a row that repeats a prompt -> of the first row that has it
 
 
 class SourceStage(Stage):
@@ -163,7 +166,7 @@ class SourceStage(Stage):
         """Tables the input fills; depends on the columns that are mapped."""
         return (Prompt,)
 
-    def read(self, part: Slice, duplicates: frozenset[int], job: str) -> Iterator[Record]:
+    def read(self, part: Slice, duplicates: Mapping[int, int], job: str) -> Iterator[Record]:
         """The records of one slice; a row that is no prompt is yielded as a Reject with file and line."""
         raise PlanError(f"source {type(self).__name__} has no read()")
 

@@ -90,8 +90,10 @@ class Store:
     def __init__(self, root: str) -> None:
         self.root = root
         if "://" in root:
+            # without it Arrow begins a multipart upload for every object, however small
+            one_put = "?allow_delayed_open=true" if root.startswith("s3://") else ""
             try:
-                self.fs, self.base = pafs.FileSystem.from_uri(root)
+                self.fs, self.base = pafs.FileSystem.from_uri(root + one_put)
             except (OSError, pa.ArrowException) as error:
                 raise PlanError(f"{root!r} is no place for a run: {str(error).splitlines()[0]}") from None
         else:
@@ -126,8 +128,15 @@ class Store:
 
     def names(self, *parts: str) -> list[str]:
         """Names in a folder of the run, sorted; empty when there is no such folder."""
-        selector = pafs.FileSelector(self.path(*parts), allow_not_found=True)
-        return sorted(info.base_name for info in self.fs.get_file_info(selector))
+        return sorted(info.base_name for info in self._list(*parts))
+
+    def times(self, *parts: str) -> dict[str, float]:
+        """Name -> modification time of the files in a folder of the run, in seconds, by the store's own clock."""
+        return {info.base_name: info.mtime_ns / 1e9 for info in self._list(*parts) if info.is_file}
+
+    def _list(self, *parts: str) -> list[pafs.FileInfo]:
+        found: list[pafs.FileInfo] = self.fs.get_file_info(pafs.FileSelector(self.path(*parts), allow_not_found=True))
+        return found
 
     def write(self, job: str, shard: int, tables: Mapping[type[Record], Sequence[Record]], report: Report) -> None:
         """Commits one shard: side tables first, the job's own table (the first of `tables`) last.
@@ -201,12 +210,12 @@ class Store:
 
     def _put(self, data: pa.Buffer, *parts: str) -> None:
         target = self.path(*parts)
+        if not self.is_local:
+            with self.fs.open_output_stream(target) as stream:  # an object appears whole, when it is closed
+                stream.write(data)
+            return
         try:
-            self.fs.create_dir(target.rsplit("/", 1)[0], recursive=True)
-            if not self.is_local:
-                with self.fs.open_output_stream(target) as stream:  # an object appears whole, when it is closed
-                    stream.write(data)
-                return
+            os.makedirs(os.path.dirname(target), exist_ok=True)
             self._replace(target, data)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -31,8 +31,6 @@ def engine_arguments(fields: Mapping[str, Any], dtype: str, on_cpu: bool) -> dic
         # vLLM winds a request's generator back when it cuts a prompt in two; on a CPU that ends the engine ("CPU
         # Generator does not use offset"), and all our requests are seeded. So prompts are never cut there.
         made["enable_chunked_prefill"] = False
-        # A seeded prompt that is prefilled in parts ends the engine there ("CPU Generator does not use offset").
-        made["enable_chunked_prefill"] = False
     else:
         made["gpu_memory_utilization"] = fields["gpu_memory_utilization"]
     if fields["tensor_parallel"] == 1:  # the model lives in the engine's process, also inside a Ray actor

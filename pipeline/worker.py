@@ -75,7 +75,7 @@ class Worker:
 
     def _read_source(self, job: Job, stage: SourceStage, shard: int) -> tuple[list[Record], int]:
         start, stop, offset = self.index.slices[shard]
-        rows = list(stage.read(Slice(start, stop, offset), frozenset(self.index.duplicates), job.name))
+        rows = list(stage.read(Slice(start, stop, offset), self.index.duplicates, job.name))
         return rows, stop - start
 
     def _examples(self, job: Job, shard: int) -> list[Example[Any]]:

@@ -28,7 +28,7 @@ LAYERS = [
     {"chat", "stage", "live", "remote", "vllm_arguments", "vllm_calls", "openai_protocol"},
     {"engines"},
     {"plan", "watchdog"},
-    {"worker", "schedule", "resume"},
+    {"worker", "schedule", "resume", "lock"},
     {"executor", "replica", "progress"},
     {"executors"},
     {"run", "report"},

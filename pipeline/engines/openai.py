@@ -45,12 +45,14 @@ class Openai(EngineConfig):
     backoff_s: float = Field(1.0, ge=0)  # before the first retry; doubles up to a minute
     extra_body: dict[str, Any] = Field(default_factory=dict)
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {"generate", "labels", "structured", "prefix", "token_ids", "embed"}
-    )
     not_identity: ClassVar[frozenset[str]] = frozenset(
         "resources base_url base_url_env api_key_env max_in_flight timeout_s max_retries backoff_s".split()
     )
+
+    def capabilities(self) -> frozenset[Capability]:
+        """Any request where vLLM's server answers; the protocol itself has less."""
+        own: frozenset[Capability] = frozenset({"generate", "labels", "json"})
+        return (super().capabilities() if self.server == "vllm" else own) | {"embed"}
 
     def check(self) -> None:
         """Raises PlanError for an address or a key that is not there; sends nothing."""

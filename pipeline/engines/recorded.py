@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipeline import ids
-from pipeline.engine import Capability, Completion, EngineConfig, Request, ScoreRequest, resolve_path
+from pipeline.engine import Completion, EngineConfig, Request, ScoreRequest, resolve_path
 from pipeline.errors import PlanError, Rejected
 from pipeline.model_files import files_digest
 from pipeline.records import Message
@@ -30,9 +30,6 @@ class Recorded(EngineConfig):
     model: str = "recorded"
     path: str
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {"generate", "labels", "structured", "prefix", "token_ids"}
-    )
     not_identity: ClassVar[frozenset[str]] = frozenset({"resources", "path"})  # the content counts, not where it is
 
     def check(self) -> None:
@@ -171,8 +168,8 @@ def _read_run(files: Iterable[Path]) -> Answers:
             continue
         rows = pq.read_table(file, partitioning=None).to_pylist()
         for row in sorted(rows, key=lambda r: r["sample_idx"]):
-            key, completion = _READERS[column](row)
-            if completion.text is not None:  # a call that brought no answer
+            if row.get("raw_text", "") is not None:  # else a call that brought no answer
+                key, completion = _READERS[column](row)
                 answers.setdefault(key, []).append(completion)
     return answers
 

@@ -39,10 +39,12 @@ class Scripted(EngineConfig):
     delay_s: float = Field(0.0, ge=0)  # pause before each batch of answers
     context: int | None = Field(None, ge=1)  # what a plan takes for the context length, in tokens
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {"generate", "labels", "structured", "prefix", "token_ids", "score", "embed"}
-    )
     not_identity: ClassVar[frozenset[str]] = frozenset({"resources", "delay_s", "context"})
+
+    def capabilities(self) -> frozenset[Capability]:
+        """All that there is a function for."""
+        more: set[Capability] = {"score"} if self.score else set()
+        return super().capabilities() | more | ({"embed"} if self.embed else set())
 
     def check(self) -> None:
         """Raises PlanError when a function cannot be imported."""

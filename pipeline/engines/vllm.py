@@ -22,12 +22,8 @@ from pipeline.model_files import adapter_rank, find_model, model_digest, read_te
 from pipeline.tokenizer import load_tokenizer
 from pipeline.vllm_calls import Calls
 
-_QUIET = {
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "TOKENIZERS_PARALLELISM": "false",
-}
+_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+_QUIET |= {"VLLM_LOGGING_LEVEL": "ERROR", "TOKENIZERS_PARALLELISM": "false"}
 log = logging.getLogger(__name__)
 
 
@@ -54,12 +50,13 @@ class Vllm(EngineConfig):
     mean_logp: bool = False  # log-probability of sampled tokens; on a CPU it costs a quarter of the throughput
     engine_args: dict[str, Any] = Field(default_factory=dict)
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {"generate", "labels", "structured", "prefix", "token_ids", "score"}
-    )
     not_identity: ClassVar[frozenset[str]] = frozenset(
         "resources tensor_parallel gpu_memory_utilization cpu_kv_cache_gb max_num_seqs enforce_eager".split()
     )
+
+    def capabilities(self) -> frozenset[Capability]:
+        """All but embeddings."""
+        return super().capabilities() | {"score"}
 
     def check(self) -> None:
         """Raises PlanError for a model, adapter or template that does not exist; loads nothing."""

@@ -27,7 +27,10 @@ REASONS = {
 
 def card(summary: Summary, columns: Mapping[str, str], usage: str, license_name: str) -> str:
     """The card's text. Model text stands only inside fences longer than any it contains."""
-    recipe = {name: value for name, value in summary.recipe.items() if name != "templates"}
+    recipes = {
+        job: {name: value for name, value in recipe.items() if name not in ("templates", "inputs")}
+        for job, recipe in summary.recipes.items()
+    }
     parts = [
         front_matter(summary, license_name),
         f"# {summary.run}",
@@ -40,14 +43,14 @@ def card(summary: Summary, columns: Mapping[str, str], usage: str, license_name:
         "## From prompts to rows",
         table(("job", "in", "out"), [
             (name, f"{counts.get('rows_in', 0):,}", f"{counts.get('rows_out', 0):,}")
-            for name, counts in _with_own(summary).items()
+            for name, counts in summary.counts.items()
         ]),
         "In: prompts (or rows of the input) that the job read. Out: rows of its table.",
         "## What was left out, and why",
-        table(("job", "what", "reason", "number"), reasons(_with_own(summary))),
+        table(("job", "what", "reason", "number"), reasons(summary.counts)),
         "## Recipe",
         f"Licence: {cell(license_name)}. The licences of the input and of the models that answered apply as well.",
-        fenced(json.dumps(recipe, indent=1, sort_keys=True, ensure_ascii=False), "json"),
+        fenced(json.dumps(recipes, indent=1, ensure_ascii=False), "json"),
         "## Examples",
         *(fenced(json.dumps(shortened(row), indent=1, ensure_ascii=False), "json") for row in summary.first_rows[:2]),
     ]  # fmt: skip
@@ -74,11 +77,6 @@ def front_matter(summary: Summary, license_name: str) -> str:
         '    path: "[0-9]*.parquet"',
         "---",
     ])  # fmt: skip
-
-
-def _with_own(summary: Summary) -> Mapping[str, Mapping[str, int]]:
-    own = {**summary.counts, **summary.upstream_counts.get(summary.job, {}), "rows_out": summary.rows}
-    return {**summary.upstream_counts, summary.job: own}
 
 
 def reasons(jobs: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, str, str]]:

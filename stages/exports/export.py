@@ -94,11 +94,13 @@ class Export(Stage):
             "job": summary.job,
             "format": self.format,
             "rows": summary.rows,
-            "shards": list(summary.shards),
+            "shards": summary.shards,
             "columns": columns,
-            "counts": dict(sorted(summary.counts.items())),
-            "fingerprint": ids.content_hash("job/1", summary.recipe),
-            "recipe": summary.recipe,
+            "fingerprint": ids.content_hash(
+                "job/1", summary.recipes[summary.job]
+            ),  # its recipe names those of its inputs
+            "recipes": summary.recipes,
+            "counts": summary.counts,
         }
         text = msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1).decode()
         usage = shown.USAGE.format(max_length=self.max_length)

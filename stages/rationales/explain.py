@@ -80,8 +80,8 @@ class Explain(Stage):
             raise PlanError(f"explain: kinds repeat ({', '.join(self.kinds)}); name each once")
 
     def capabilities(self) -> frozenset[str]:
-        """`structured` where asked for."""
-        return frozenset({"generate", "structured"} if self.structured else {"generate"})
+        """`json` where the answer is structured."""
+        return frozenset({"generate", "json"} if self.structured else {"generate"})
 
     @cached_property
     def _template(self) -> Template:

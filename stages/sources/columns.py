@@ -105,22 +105,11 @@ def text(value: Any, name: str) -> str:
     """`value` as text that is not blank. Raises Rejected: missing_, empty_ or non_text_`name`."""
     if isinstance(value, str):
         if value and not value.isspace():
-            if not value.isascii() and not encodable(value):
-                raise Rejected("invalid_unicode", f"the {name} holds half of a surrogate pair")
             return value
         raise Rejected(f"empty_{name}", f"the {name} is empty")
     if value is None:
         raise Rejected(f"missing_{name}", f"there is no {name}")
     raise Rejected(f"non_text_{name}", f"the {name} is {type(value).__name__} {str(value)[:40]}, not text")
-
-
-def encodable(value: str) -> bool:
-    """Whether the text can be written as UTF-8."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def optional_text(value: Any, name: str) -> str | None:

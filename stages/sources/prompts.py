@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -98,10 +98,10 @@ class Prompts(SourceStage):
             rows=rows, content=reader.content(), stamp=reader.stamp(), slices=tuple(slices), duplicates=duplicates
         )  # fmt: skip
 
-    def read(self, part: Slice, duplicates: frozenset[int], job: str) -> Iterator[Record]:
+    def read(self, part: Slice, duplicates: Mapping[int, int], job: str) -> Iterator[Record]:
         """The records of the rows [start, stop), in their order."""
         reader, maker = self._reader, self._rows_of(job)
-        lines: dict[str, int] = {}
+        current = ""  # prompt that following rows may add to
         made: set[str] = set()
         wanted = itertools.islice(reader.rows(part.start, part.offset, self._wanted), part.stop - part.start)
         for number, (_, row) in enumerate(wanted, part.start):
@@ -110,15 +110,13 @@ class Prompts(SourceStage):
                 if isinstance(row, Rejected):
                     raise row
                 records = maker.records(row, where, str(number + 1))
-                prompt_id = records[0].prompt_id
                 if number in duplicates:
-                    earlier = reader.where(lines[prompt_id]) if prompt_id in lines else "an earlier row"
-                    raise Rejected("duplicate_prompt", f"repeats the prompt of {earlier}")
+                    raise Rejected("duplicate_prompt", f"repeats the prompt of {reader.where(duplicates[number])}")
             except Rejected as why:
                 yield Reject("", job, "row", why.reason, f"{where}: {why.detail}")
                 continue
-            if prompt_id not in lines:
-                lines[prompt_id] = number
+            if records[0].prompt_id != current:
+                current = records[0].prompt_id
                 made.clear()
                 yield records[0]
             yield from _new(records[1:], made)
@@ -172,8 +170,9 @@ def _digest(maker: RowReader, row: Row | Rejected) -> bytes:
         return NO_PROMPT
 
 
-def repeated(digests: bytes | bytearray, adjacent_too: bool) -> tuple[int, ...]:
-    """Numbers of the rows that repeat an earlier row's digest (16 bytes per row; all zero: no prompt), ascending.
+def repeated(digests: bytes | bytearray, adjacent_too: bool) -> dict[int, int]:
+    """Number of each row that repeats an earlier row's digest (16 bytes per row; all zero: no prompt), in ascending
+    order -> number of the first row that has it.
 
     With `adjacent_too` false, a row that continues an unbroken run of the digest's first appearance is no repetition.
     """
@@ -184,12 +183,13 @@ def repeated(digests: bytes | bytearray, adjacent_too: bool) -> tuple[int, ...]:
     sorted_keys = keys[order]
     same = np.zeros(len(keys), dtype=bool)
     same[1:] = sorted_keys[1:] == sorted_keys[:-1]
+    places = np.arange(len(keys))
+    begins = np.maximum.accumulate(np.where(same, 0, places))  # where in `order` the rows of a key begin
+    first = order[begins]
     if not adjacent_too:
         # `order` is ascending within equal keys, so the first run is where positions go up by one from the start.
-        run = np.arange(len(keys)) - np.maximum.accumulate(np.where(same, 0, np.arange(len(keys))))
-        first = order[np.arange(len(keys)) - run]
-        same &= order - first != run
-    return tuple(int(n) for n in np.sort(valid[order[same]]))
+        same &= order - first != places - begins
+    return dict(sorted(zip(valid[order[same]].tolist(), valid[first[same]].tolist(), strict=True)))
 
 
 def _new(records: list[Record], made: set[str]) -> Iterator[Record]:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from pipeline.engine import resolve_path
 from pipeline.errors import PlanError, Rejected
+from pipeline.records import storable
 from stages.sources.columns import Row
 
 Item = tuple[int, Row | Rejected]
@@ -159,8 +160,9 @@ def parse_line(line: bytes) -> Row | Rejected:
     except UnicodeDecodeError as error:
         return Rejected("invalid_utf8", f"byte {error.object[error.start]:#04x} is no UTF-8")
     except msgspec.DecodeError as error:
-        try:  # Python writes NaN and a byte order mark, which JSON does not know
+        try:  # Python writes NaN, a byte order mark and halves of surrogate pairs, which JSON does not know
             row = json.loads(line.decode("utf-8-sig"))
+            row = json.loads(storable(json.dumps(row, ensure_ascii=False)))
         except UnicodeDecodeError as wrong:
             return Rejected("invalid_utf8", f"byte {line[wrong.start]:#04x} at {wrong.start} is no UTF-8")
         except ValueError:

@@ -92,6 +92,11 @@ def hostile(request: Request) -> list[Completion]:
     return [Completion(f"{text} {i}", "stop", 5, 5) for i in range(request.sampling.n)]
 
 
+def half_a_character(request: Request) -> list[Completion]:
+    """Text that no file can hold: halves of surrogate pairs, as JSON escapes of a server may bring them."""
+    return [Completion(f"\ud83d {i} \ude00", "stop", 5, 5) for i in range(request.sampling.n)]
+
+
 async def dies_here(request: Request) -> list[Completion]:
     """The process that answers first is gone, as if by SIGKILL from outside."""
     if first_times("suicide", 1):

@@ -80,6 +80,22 @@ def test_show_sends_no_control_characters_to_a_terminal(site: Site, capsys: pyte
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", told)
 
 
+def test_export_writes_what_is_finished_to_a_folder_of_the_users(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = site.run(site.config(n=10)).totals["pair_responses"]
+    (site.folder / "runs/t/pair_responses/00001.parquet").unlink()
+    target = site.folder / "out"
+    for _ in range(2):  # the same again
+        assert cli.main(["export", run_folder(site), "--format", "trl-dpo", "--to", str(target)]) == 0
+        assert "2 of 3 shards" in capsys.readouterr().out
+    assert sorted(p.name for p in target.iterdir()) == ["00000.parquet", "00002.parquet", "README.md", "manifest.json"]
+    manifest = json.loads((target / "manifest.json").read_text())
+    assert list(manifest["shards"]) == ["00000.parquet", "00002.parquet"]
+    assert 0 < manifest["rows"] < pairs.rows_out
+    assert not (site.folder / "runs/t/exported").exists()
+
+
 @pytest.mark.parametrize(("prefix", "hint"), [("zzzz", "ids stand in"), ("", "several begin so")])
 def test_show_needs_one_prompt(site: Site, capsys: pytest.CaptureFixture[str], prefix: str, hint: str) -> None:
     first_prompt(site)
@@ -142,15 +158,19 @@ def test_preview_prints_prompts_sent_and_records_made_and_leaves_nothing(
 def test_check_counts_requests_and_tokens_of_the_whole_run(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     config = site.config(n=40)
     config["jobs"][1]["sampling"] = {"n": 3, "max_tokens": 50}
+    config["jobs"].append({**config["jobs"][1], "name": "again", "sampling": {"max_tokens": 50}})
     config["engines"]["policy"]["resources"] = {"tokens_per_s": 1, "replicas": 2, "usd_per_hour": 3}
     assert cli.main(["check", site.save(config), "-n", "10"]) == 0
     told = capsys.readouterr().out
-    assert "t: 4 jobs, 40 rows; looked at the first 10" in told
-    assert re.search(r"engine policy \(scripted.*about 40 requests", told)
+    assert "t: 5 jobs, 40 rows; looked at the first 10" in told
+    new = 6000  # 40 prompts, 3 samples of 50
+    assert re.search(rf"  generate: .*\n      asks policy: about 40 requests, .* at most {new:,} new tokens\n", told)
+    assert re.search(r"  rate: .*\n      asks judge: about 120 requests, [\d,]+ prompt tokens, at most", told)
+    assert re.search(rf"  again: .*\n      asks policy: about 40 requests, .* at most {new // 3:,} new tokens\n", told)
+    assert re.search(rf"engine policy \(scripted.*: about 80 requests, .* at most {new + new // 3:,} new tokens", told)
     assert re.search(r"engine judge \(scripted.*about 120 requests", told)
-    assert "at most 6,000 new tokens" in told  # 40 prompts, 3 samples of 50
-    assert "at most 0.83 h at 1 tokens/s a replica, 5.00 USD" in told
-    assert "10 shards in each of 4 jobs" in told
+    assert "at most 1.11 h at 1 tokens/s a replica, 6.67 USD" in told
+    assert "10 shards in each of 5 jobs" in told
     assert not (site.folder / "runs").exists()
 
 

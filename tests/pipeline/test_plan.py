@@ -115,14 +115,23 @@ def test_an_undefined_template_variable_is_a_plan_error(site: Site) -> None:
         make_plan(config)
 
 
-def test_an_engine_must_have_what_its_stage_needs(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.engine import engine_class
-
-    monkeypatch.setattr(engine_class("scripted"), "capabilities", frozenset({"generate"}))
-    with pytest.raises(
-        PlanError, match=r"job rate needs an engine that can labels; judge \(kind scripted\) can generate"
-    ):
-        make_plan(site.config(n=4))
+@pytest.mark.parametrize(
+    ("job", "fields", "lacking"),
+    [(1, {"token_ids": True}, "token_ids"), (2, {"mode": "parsed", "structured": True}, "structured")],
+)
+def test_an_engine_must_have_what_its_stage_needs_as_it_is_configured(
+    site: Site, job: int, fields: dict[str, Any], lacking: str
+) -> None:
+    config = site.config(n=4)
+    endpoint = {"kind": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
+    config["engines"] = {"policy": endpoint, "judge": endpoint}
+    make_plan(config)
+    config["jobs"][job] |= fields
+    told = rf"needs an engine that can {lacking}; \w+ \(kind openai\) can embed, generate, json, labels$"
+    with pytest.raises(PlanError, match=told):
+        make_plan(config)
+    config["engines"] = dict.fromkeys(config["engines"], endpoint | {"server": "vllm"})
+    make_plan(config)
 
 
 def test_a_recipe_holds_what_decides_rows_and_nothing_else(site: Site) -> None:

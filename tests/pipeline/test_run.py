@@ -34,6 +34,21 @@ def test_a_run_leaves_whole_shards_and_no_temporary_file(site: Site) -> None:
     assert site.leftovers() == []
 
 
+def test_an_export_accounts_for_every_shard_and_every_job_it_is_made_from(site: Site) -> None:
+    config = site.config(n=10)
+    config["jobs"].append({"stage": "export", "from": "pair_responses"})
+    totals = site.run(config).totals
+    manifest = json.loads((site.folder / "runs/t/export/manifest.json").read_text())
+    assert list(manifest["shards"]) == ["00000.parquet", "00001.parquet", "00002.parquet"]
+    assert manifest["rows"] == sum(manifest["shards"].values()) == totals["export"].rows_out > 0
+    stored = {n: json.loads((site.folder / f"runs/t/{n}/job.json").read_text()) for n in totals}
+    assert manifest["recipes"] == {n: job["recipe"] for n, job in stored.items()}
+    assert manifest["fingerprint"] == stored["export"]["fingerprint"]
+    assert {n: (c["rows_in"], c["rows_out"]) for n, c in manifest["counts"].items()} == {
+        n: (t.rows_in, t.rows_out) for n, t in totals.items()
+    }
+
+
 def test_a_second_run_does_nothing(site: Site) -> None:
     site.run(site.config(n=10, engines=engines()))
     before = {p: p.stat().st_mtime_ns for p in site.folder.rglob("*.parquet")}
@@ -195,6 +210,12 @@ def test_a_failed_shard_is_tried_again_and_the_rows_are_the_same(site: Site, fun
         assert driver.store.read("generate", Candidate, shard, True) == Store(str(site.folder / "runs/calm")).read(
             "generate", Candidate, shard, True
         )
+
+
+def test_half_of_a_surrogate_pair_in_an_answer_costs_that_character(site: Site) -> None:
+    driver = site.run(site.config(n=4, engines=engines("faults:half_a_character")))
+    texts = [c.text for c in driver.store.read("generate", Candidate, 0, main=True)]
+    assert sorted(texts) == ["� 0 �"] * 4 + ["� 1 �"] * 4
 
 
 def test_a_shard_that_keeps_failing_stops_the_run(site: Site) -> None:

@@ -207,6 +207,8 @@ def bucket(tmp_path: Path) -> Store:
     """A store on a file system in memory, which like an object store shows a file when it is closed."""
     store = Store(str(tmp_path))
     store.fs, store.base, store.is_local = pafs._MockFileSystem(), "bucket/run", False
+    for folder in ("a", "a.rejects"):  # which an object store does not need
+        store.fs.create_dir(f"bucket/run/{folder}", recursive=True)
     return store
 
 

@@ -35,6 +35,7 @@ def folder(tmp_path: Path, name: str, weights: bytes) -> str:
 
 
 def test_paths_that_do_not_exist_are_plan_errors_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     for model in ("./nowhere", "/no/such/folder", "~/nowhere", "models/nowhere", "nowhere", "a/b/c", ""):
         with pytest.raises(PlanError, match="model"):
             Vllm(model=model).check()

@@ -219,12 +219,15 @@ HOSTILE = 'ends here ``` \n````\n# Title\n| a | <img src=x onerror="x"> ---\n- [
 
 def summary_of(rows: Sequence[Record], **changes: Any) -> Summary:
     fields: dict[str, Any] = {
-        "run": "my-run", "job": "export", "shards": ("00000.parquet",), "rows": len(rows),
-        "counts": {"exported": len(rows), "refused:not_terminal": 2, "reject:pair:not_terminal": 2},
-        "recipe": {"stage": "export", "fields": {"format": "trl-dpo"}},
-        "upstream_counts": {
+        "run": "my-run", "job": "export", "shards": {"00000.parquet": 1, "00001.parquet": len(rows) - 1},
+        "recipes": {
+            "prompts": {"stage": "prompts", "fields": {"path": "sums.jsonl"}, "templates": {"x": "secret"}},
+            "export": {"stage": "export", "fields": {"format": "trl-dpo"}},
+        },
+        "counts": {
             "prompts": {"rows_in": 9, "rows_out": 8, "reject:row:broken_json": 1},
             "pair_responses": {"rows_in": 8, "rows_out": 5, "kept": 5, "refused:tie": 1, "no_pair:all_right": 2},
+            "export": {"exported": len(rows), "refused:not_terminal": 2, "reject:pair:not_terminal": 2},
         },
         "first_rows": tuple(msgspec.to_builtins(row) for row in rows[:3]),
     }  # fmt: skip
@@ -241,19 +244,22 @@ def test_the_card_tells_columns_counts_and_reasons() -> None:
     for wanted in (
         "| prompts | 9 | 8 |", "| pair_responses | prompt without a pair | all_right | 2 |",
         "| export | pair refused | not_terminal | 2 |", "| prompts | row rejected | broken_json | 1 |",
-        "max_length=512", "| chosen | the better answer", "DPOTrainer", "Licence: mit",
+        "max_length=512", '"path": "sums.jsonl"', "| chosen | the better answer", "DPOTrainer", "Licence: mit",
     ):  # fmt: skip
         assert wanted in body
     assert body.count("not_terminal") == 1
+    assert "secret" not in body
 
 
-def test_the_manifest_names_shards_and_recipe_and_no_time() -> None:
+def test_the_manifest_names_the_rows_of_each_shard_and_all_recipes_and_no_time() -> None:
     [row], _, _ = run(pair_of())
-    text = Export().finish(summary_of([row]))["manifest.json"]
+    summary = summary_of([row] * 3)
+    text = Export().finish(summary)["manifest.json"]
     manifest = json.loads(text)
-    assert (manifest["rows"], manifest["shards"], manifest["format"]) == (1, ["00000.parquet"], "trl-dpo")
+    assert (manifest["rows"], manifest["shards"]) == (3, {"00000.parquet": 1, "00001.parquet": 2})
+    assert (manifest["format"], manifest["recipes"], manifest["counts"]) == ("trl-dpo", summary.recipes, summary.counts)
     assert manifest["fingerprint"] == ids.content_hash("job/1", {"stage": "export", "fields": {"format": "trl-dpo"}})
-    assert text == Export().finish(summary_of([row]))["manifest.json"]
+    assert text == Export().finish(summary)["manifest.json"]
 
 
 def test_text_of_a_model_cannot_leave_its_fence_in_the_card() -> None:

@@ -293,7 +293,7 @@ def test_recorded_solutions_give_a_pair_exactly_where_both_kinds_exist() -> None
     columns = {"prompt": "question", "reference": "ground_truth", "candidates": [f"{n}.solution" for n in names]}
     source = Prompts.model_validate({"path": str(path), "columns": columns})
     index = source.index(512)
-    rows = [r for part in index.slices for r in source.read(Slice(*part), frozenset(), "prompts")]
+    rows = [r for part in index.slices for r in source.read(Slice(*part), {}, "prompts")]
     flags = [[json.loads(line)[n]["is_correct"] for n in names] for line in path.read_text().splitlines()]
     pairs, counts, judged = asyncio.run(_verified_pairs(rows))
     wanted = [len(set(row)) == 2 for row in flags]
