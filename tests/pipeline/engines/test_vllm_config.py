@@ -88,6 +88,20 @@ def test_arguments_differ_between_cpu_and_gpu_and_engine_args_win(tmp_path: Path
     assert "distributed_executor_backend" not in engine_arguments(fields | {"tensor_parallel": 2}, "auto", on_cpu=False)
 
 
+def test_a_replica_spreads_its_model_over_its_gpus_unless_told_otherwise(tmp_path: Path) -> None:
+    model = folder(tmp_path, "m", b"")
+
+    def parallel(**fields: Any) -> Any:
+        made = engine_arguments(Vllm(model=model, **fields).model_dump(), "auto", on_cpu=False)
+        return made["tensor_parallel_size"], made.get("distributed_executor_backend")
+
+    assert parallel() == parallel(resources={"gpus": 0.5}) == parallel(resources={"gpus": 1}) == (1, "uni")
+    assert parallel(resources={"gpus": 2}) == (2, None)
+    assert parallel(resources={"gpus": 2}, tensor_parallel=1) == (1, "uni")
+    with pytest.raises(PlanError, match=r"tensor_parallel 4 is more than resources\.gpus 2"):
+        Vllm(model=model, tensor_parallel=4, resources={"gpus": 2}).check()
+
+
 def test_a_lora_adapter_brings_its_rank(tmp_path: Path) -> None:
     adapter = folder(tmp_path, "lora", b"")
     Path(adapter, "adapter_config.json").write_text(json.dumps({"r": 24}))
