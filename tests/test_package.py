@@ -33,7 +33,7 @@ def test_every_library_that_is_imported_is_asked_for() -> None:
     asked = [*project["dependencies"], *(line for lines in project["optional-dependencies"].values() for line in lines)]
     wanted = {re.split(r"[\[<>=]", line)[0].lower().replace("_", "-") for line in asked}
     wanted |= {"torch"}  # comes with vLLM, which decides its version
-    brings = packages_distributions()
+    brings = dict(packages_distributions())
     brings["vllm"] = ["vllm"]  # its CPU build has another name
     missing = set()
     for path in (p for package in ("pipeline", "stages") for p in (ROOT / package).rglob("*.py")):
