@@ -61,10 +61,8 @@ class Vllm(EngineConfig):
     def check(self) -> None:
         """Raises PlanError for a model, adapter or template that does not exist; loads nothing."""
         find_model(self.model)
-        if self.tensor_parallel and 0 < self.resources.gpus < self.tensor_parallel:
-            raise PlanError(
-                f"tensor_parallel {self.tensor_parallel} is more than resources.gpus {self.resources.gpus:g}"
-            )
+        if self.tensor_parallel and 0 < (gpus := self.resources.gpus) < self.tensor_parallel:
+            raise PlanError(f"tensor_parallel {self.tensor_parallel} is more than resources.gpus {gpus:g}")
         if self.lora is not None:
             adapter_rank(self.lora)
         read_template(self.chat_template)
