@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Figure, events, synth
-from pipeline.plan import read_config
+from pipeline.config import read_config
 
 
 def run() -> list[Figure]:

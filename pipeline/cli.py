@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.errors import PrefsynthError
+from pipeline.errors import PlanError, PrefsynthError
 from pipeline.signals import raising
 
 # Nothing this program starts reports home or looks for updates, unless the user's environment says so.
@@ -21,6 +21,8 @@ SILENT = {
     "HF_HUB_DISABLE_UPDATE_CHECK": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+# Libraries that only some configs need, and the extra that brings them.
+EXTRAS = {"ray": "ray", "transformers": "hf", "datasets": "hf"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PrefsynthError as error:
         print(f"prefsynth: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if (missing := (error.name or "").split(".")[0]) not in EXTRAS:
+            raise
+        print(f"prefsynth: {missing} is not installed: pip install 'prefsynth[{EXTRAS[missing]}]'", file=sys.stderr)
+        return PlanError.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -67,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _at_least_one(text: str) -> int:
+    if (n := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{n} prompts are none to look at; give 1 or more")
+    return n
+
+
 def _add_config_commands(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> None:
     for name, run, what in (
         ("run", _run, "execute a config; the same command continues a run that was stopped"),
@@ -82,7 +95,9 @@ def _add_config_commands(command: Callable[[str, Any, str], argparse.ArgumentPar
             sub.add_argument("--rebuild", metavar="JOB", help="redo this job and what follows from it")
             sub.add_argument("--plain", action="store_true", help="plain progress lines even on a terminal")
         else:
-            sub.add_argument("-n", type=int, default=3 if name == "preview" else 64, help="prompts to look at")
+            sub.add_argument(
+                "-n", type=_at_least_one, default=3 if name == "preview" else 64, help="prompts to look at"
+            )
 
 
 def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> None:
@@ -107,7 +122,7 @@ def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser
 
 def _config(arguments: argparse.Namespace) -> dict[str, Any]:
     """The config with what the command line overrides: where it runs, never what it makes."""
-    from pipeline.plan import read_config
+    from pipeline.config import read_config
 
     given = {"runs_dir": arguments.runs, "executor": arguments.executor, "address": arguments.address}
     return read_config(arguments.config) | {key: value for key, value in given.items() if value is not None}

@@ -10,8 +10,9 @@ from pipeline.errors import PlanError
 from pipeline.pair import Pair
 from pipeline.plan import make_plan
 from pipeline.report import open_run
-from pipeline.resume import load_index, totals_of
+from pipeline.resume import totals_of
 from pipeline.run import finish_job
+from pipeline.stage import SourceIndex
 from pipeline.store import Store
 from pipeline.worker import Worker
 
@@ -25,13 +26,15 @@ def export(path: str, folder: str, fields: Mapping[str, Any]) -> None:
     data = old.config.model_dump(mode="json", exclude_unset=True)
     rationales = [name for name, job in old.jobs.items() if job.recipe["stage"] == "explain"]
     made = {"stage": "export", "name": "exported", "from": [*sources, *rationales], **fields}
-    plan = make_plan({**data, "jobs": [*data["jobs"], made]}, check_engines=False)
+    plan = make_plan({**data, "jobs": [*data["jobs"], made]}, {name: job.recipe for name, job in old.jobs.items()})
     job = plan.jobs["exported"]
     shards = sorted(set.intersection(*(store.done(name) for name in job.inputs)))
     if not shards:
         raise PlanError(f"no shard of {path} has its pairs yet ({n_shards} shards in all); run it further first")
     target = _OtherFolder(store, folder)
-    worker = Worker(plan, target, {}, load_index(plan, store))
+    if target.names("exported"):
+        raise PlanError(f"{folder} is not empty; give a new folder")
+    worker = Worker(plan, target, {}, SourceIndex(rows=0, content="", stamp="", slices=()))  # the source is not read
     for shard in shards:
         asyncio.run(worker.run("exported", shard))
     totals = {name: totals_of(target, name) for name in plan.jobs}
@@ -47,10 +50,11 @@ class _OtherFolder(Store):
 
     def __init__(self, store: Store, folder: str) -> None:
         super().__init__(store.root)
-        other = Store(folder)
-        if type(other.fs) is not type(self.fs):
+        place = Store(folder)
+        if type(place.fs) is not type(self.fs):
             raise PlanError(f"--to {folder} is not in the store of {store.base}; export to a folder there and copy it")
-        self._folder = other.base
+        place.create()
+        self._folder = place.base
 
     def path(self, *parts: str) -> str:
         """A path of the run, or of the user's folder."""

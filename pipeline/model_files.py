@@ -24,15 +24,28 @@ def find_model(model: str, field: str = "model") -> str:
         raise PlanError(f"{field} is empty; give a folder or a hub name such as org/name")
     folder = resolve_path(model)
     if folder.is_dir():
+        if field == "model" and not any((folder / name).is_file() for name in ("config.json", "params.json")):
+            raise PlanError(f"model {model!r} is a folder without config.json; give one that a model was saved to")
         return str(folder)
-    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") != 1 or folder.parent.is_dir()
-    if looks_like_path:
+    looks_like_path = model.startswith((".", "/", "~", "models/")) or model.count("/") != 1
+    if looks_like_path or folder.parent.is_dir():
         raise PlanError(
             f"{field} {model!r} does not exist: no folder {folder}; give a folder or a hub name such as org/name"
         )
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise PlanError(f"{field} {model!r} is not a local folder and HF_HUB_OFFLINE is set; give a folder that exists")
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    if offline and not _is_cached(model):
+        raise PlanError(
+            f"{field} {model!r} is no local folder, not in the hub's cache, and HF_HUB_OFFLINE is set; "
+            "give a folder that exists"
+        )
     return model
+
+
+def _is_cached(model: str) -> bool:
+    """Whether an earlier download of a hub's model lies where the hub's library looks first."""
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")).expanduser()
+    return (hub / f"models--{model.replace('/', '--')}").is_dir()
 
 
 def read_template(given: str | None) -> str | None:

@@ -6,7 +6,9 @@ what the protocol lacks is refused for other servers before anything is sent.
 
 from __future__ import annotations
 
+import email.utils
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +19,7 @@ from pipeline.labels import merge
 _FINISH = {"length": "length", "content_filter": "abort", "abort": "abort"}
 
 
-class BadResponse(ValueError):
+class BadResponse(Exception):
     """A response that does not answer the request: wrong count, missing fields, not JSON."""
 
 
@@ -115,7 +117,7 @@ def read_completions(request: Request, body: Any) -> list[Completion]:
             )
             for choice, text in zip(choices, texts, strict=True)
         ]
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise BadResponse(f"the response is not as the protocol says ({type(error).__name__}: {error})") from None
     _refuse_cut_answers(request, made, exact=len(made) == 1 or all(choice.get("token_ids") for choice in choices))
     return made * request.sampling.n if len(made) < request.sampling.n else made
@@ -147,6 +149,8 @@ def _labels(request: Request, choice: Mapping[str, Any]) -> dict[str, float] | N
     label_of = {label.strip(): label for label in request.labels}
     for sampled, top in _positions(choice["logprobs"]):
         if sampled.strip() in label_of:
+            if not top:  # the server gives the sampled token alone
+                return None
             spelled = [(label_of[text.strip()], p) for text, p in top if text.strip() in label_of]
             return merge(request.labels, [(label, p) for label, p in spelled if math.isfinite(p)])
     return None
@@ -156,7 +160,21 @@ def _positions(logprobs: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[tupl
     """(sampled token, most probable tokens with log-probabilities) at each position, the last one first."""
     if "content" in logprobs:
         for position in reversed(logprobs["content"] or ()):
-            yield position["token"], [(t["token"], t["logprob"]) for t in position["top_logprobs"]]
+            yield position["token"], [(t["token"], t["logprob"]) for t in position.get("top_logprobs") or ()]
         return
-    for token, top in zip(reversed(logprobs["tokens"]), reversed(logprobs["top_logprobs"]), strict=True):
-        yield token, list(top.items())
+    tokens = logprobs["tokens"]
+    tops = logprobs.get("top_logprobs") or [None] * len(tokens)
+    for token, top in zip(reversed(tokens), reversed(tops), strict=True):
+        yield token, list((top or {}).items())
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a Retry-After header asks for, given as a number or as a date."""
+    given = headers.get("retry-after")
+    if given is None:
+        return None
+    try:
+        return max(0.0, float(given))
+    except ValueError:
+        date = email.utils.parsedate_tz(given)
+        return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())

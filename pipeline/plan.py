@@ -5,27 +5,25 @@ Everything that can be known without data or a model is checked here, so that a 
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import ids
-from pipeline.engine import EngineConfig, engine_class, resolve_path
+from pipeline.config import validate
+from pipeline.engine import EngineConfig, engine_class
 from pipeline.errors import PlanError
 from pipeline.records import Record
-from pipeline.stage import SourceStage, Stage, stage_class, stage_files
+from pipeline.stage import SourceStage, Stage, stage_class, stage_files, stage_name
 from pipeline.store import table_name
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a job; a dot would read as a side table, a slash as another folder
 FORMAT = 2  # of shards and recipes; raised when an older run can no longer be continued
-M = TypeVar("M", bound=BaseModel)
 
 
 class RunConfig(BaseModel):
@@ -86,58 +84,40 @@ class Plan:
         return [self.jobs[name] for name in job.inputs if cls in self.jobs[name].stage.makes()]
 
 
-def read_config(path: str) -> dict[str, Any]:
-    """The YAML at `path`, or the shipped config of that name. Raises PlanError with the line that is wrong."""
-    file = resolve_path(path)
-    if not file.is_file():
-        shipped = resolve_path("configs") / f"{path}.yaml"
-        if not shipped.is_file():
-            known = ", ".join(sorted(p.stem for p in resolve_path("configs").glob("*.yaml")))
-            raise PlanError(f"no config at {path!r}; give the path of a YAML file or a shipped name: {known}")
-        file = shipped
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PlanError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise PlanError(f"{file} must be a mapping with name, engines and jobs, found {type(data).__name__}")
-    return data
+def make_plan(data: Mapping[str, Any], stored: Mapping[str, Mapping[str, Any]] | None = None) -> Plan:
+    """A checked plan of a config's data. Raises PlanError: unknown key or stage, wrong type, broken chain, missing path.
 
-
-def make_plan(data: Mapping[str, Any], check_engines: bool = True) -> Plan:
-    """A checked plan of a config's data. Raises PlanError: unknown key or stage, wrong type, broken chain, missing path."""
-    config = _validate(RunConfig, data, "config")
+    `stored`: recipes of jobs that were planned before, by name. They are taken as they are, so that a run can be looked
+    at where its input, templates and models are not.
+    """
+    known = stored or {}
+    config = validate(RunConfig, data, "config")
     engines = {alias: _engine(alias, fields) for alias, fields in config.engines.items()}
     jobs: dict[str, Job] = {}
     for number, fields in enumerate(config.jobs, 1):
-        job = _job(config, engines, jobs, number, fields)
-        jobs[job.name] = job
-    used = {alias for job in jobs.values() for alias in job.stage.engines()}
-    for alias in used if check_engines else ():
+        job = _job(engines, jobs, number, fields)
+        jobs[job.name] = replace(job, recipe=known.get(job.name) or _recipe(config, engines, jobs, job))
+    for alias in {alias for name, job in jobs.items() if name not in known for alias in job.stage.engines()}:
         engines[alias].check()
+    used = {alias for job in jobs.values() for alias in job.stage.engines()}
     return Plan(config, {alias: engine for alias, engine in engines.items() if alias in used}, jobs)
 
 
 def _engine(alias: str, fields: Any) -> EngineConfig:
     if not isinstance(fields, dict) or "kind" not in fields:
         raise PlanError(f"engine {alias} needs a kind: {{kind: vllm, model: …}}")
-    return _validate(engine_class(str(fields["kind"])), fields, f"engine {alias}")
+    return validate(engine_class(str(fields["kind"])), fields, f"engine {alias}")
 
 
-def _job(
-    config: RunConfig,
-    engines: Mapping[str, EngineConfig],
-    jobs: Mapping[str, Job],
-    number: int,
-    fields: Mapping[str, Any],
-) -> Job:
+def _job(engines: Mapping[str, EngineConfig], jobs: Mapping[str, Job], number: int, fields: Mapping[str, Any]) -> Job:
+    """The job in its place, its recipe still to be written."""
     if "stage" not in fields:
         raise PlanError(f"job {number} names no stage; stages: {', '.join(stage_files())}")
     cls = stage_class(str(fields["stage"]))
     name = str(fields.get("name", fields["stage"]))
     if not re.fullmatch(NAME, name):
         raise PlanError(f"job name {name!r} names a folder: letters, digits, _ and - only, a letter or digit first")
-    stage = _validate(cls, {k: v for k, v in fields.items() if k not in ("stage", "name", "from")}, f"job {name}")
+    stage = validate(cls, {k: v for k, v in fields.items() if k not in ("stage", "name", "from")}, f"job {name}")
     if name in jobs:
         raise PlanError(f"two jobs are called {name}; give one of them a name")
     if isinstance(stage, SourceStage) != (not jobs):
@@ -147,21 +127,27 @@ def _job(
     inputs = _inputs(name, fields.get("from"), jobs)
     _check_chain(name, stage, inputs, jobs)
     _check_engines(name, stage, engines)
+    return Job(name, stage, inputs, {})
+
+
+def _recipe(
+    config: RunConfig, engines: Mapping[str, EngineConfig], jobs: Mapping[str, Job], job: Job
+) -> Mapping[str, Any]:
+    stage = job.stage
     stage.check()
     for template in stage.templates():
         template.check(type(stage).template_variables)
-    recipe = {
+    return {
         "format": FORMAT,
-        "stage": fields["stage"],
+        "stage": stage_name(type(stage)),
         "version": type(stage).version,
         "fields": stage.model_dump(mode="json", exclude=set(type(stage).not_identity)),
         "templates": {t.name: t.text for t in stage.templates()},
         "engines": {alias: engines[alias].identity() for alias in stage.engines()},
-        "inputs": {i: jobs[i].fingerprint for i in inputs},
+        "inputs": {i: jobs[i].fingerprint for i in job.inputs},
         "seed": config.seed,
         "shard_size": config.shard_size,
     }
-    return Job(name, stage, inputs, recipe)
 
 
 def _inputs(name: str, given: Any, jobs: Mapping[str, Job]) -> tuple[str, ...]:
@@ -174,7 +160,7 @@ def _inputs(name: str, given: Any, jobs: Mapping[str, Job]) -> tuple[str, ...]:
     for item in wanted:
         if item not in jobs:
             raise PlanError(
-                f"job {name} is from {item!r}, which is no job before it; jobs before it: {', '.join(jobs)}"
+                f"job {name} is from {item!r}, which is no job before it; jobs before it: {', '.join(jobs) or 'none'}"
             )
     closed = {i for item in wanted for i in (item, *jobs[item].inputs)}
     return tuple(j for j in jobs if j in closed)
@@ -205,21 +191,6 @@ def _check_engines(name: str, stage: Stage, engines: Mapping[str, EngineConfig])
                 f"job {name} needs an engine that can {', '.join(sorted(missing))}; {alias} (kind {engines[alias].kind}) "
                 f"can {', '.join(sorted(able))}"
             )
-
-
-def _validate(model: type[M], data: Mapping[str, Any], what: str) -> M:
-    """pydantic's first complaint as one line that lists the keys that exist."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as failure:
-        error = failure.errors()[0]
-        where = ".".join(str(p) for p in error["loc"]) or "top level"
-        if error["type"] != "extra_forbidden":
-            raise PlanError(f"{what}: {where}: {error['msg']} (found {error['input']!r:.80})") from None
-        known = list(model.model_fields)
-        near = difflib.get_close_matches(where, known, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise PlanError(f"{what}: unknown key {where!r}; {hint}keys: {', '.join(known)}") from None
 
 
 def first_difference(old: Any, new: Any, path: str = "") -> tuple[str, Any, Any] | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -35,6 +36,7 @@ class Progress:
         self.engine_stats: dict[str, dict[str, float]] = {}
         self._seconds: dict[str, float] = dict.fromkeys(plan.jobs, 0.0)
         self._base: dict[str, tuple[int, int]] = {}
+        self._working_since: float | None = None  # engines that load their models are no part of a rate
         self._printed = time.monotonic()
         self._log: Any = None
         self._lines: list[str] = []
@@ -93,6 +95,7 @@ class Progress:
 
     def tick(self, totals: Mapping[str, Totals], n_shards: int) -> None:
         """Redraws, or prints a line now and then."""
+        self._working_since = self._working_since or time.monotonic()
         for name, t in totals.items():
             self._base.setdefault(name, (t.rows_in, t.tokens))
         if self.live:
@@ -108,13 +111,19 @@ class Progress:
         return time.monotonic() - self.started
 
     def _table(self, totals: Mapping[str, Totals], n_shards: int) -> Table:
-        table = Table(title=f"{self.plan.config.name}  {self._elapsed():.0f} s", title_justify="left")
+        table = Table(
+            title=f"{self.plan.config.name}  {self._elapsed():.0f} s",
+            title_justify="left",
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+        )
         for column in ("job", "shards", "rows in", "rows out", "rejects", "rows/s", "tokens/s", "left"):
-            table.add_column(column, justify="left" if column == "job" else "right")
+            table.add_column(column, justify="left" if column == "job" else "right", no_wrap=column == "job")
+        worked = max(time.monotonic() - (self._working_since or self.started), 1e-9)
         for name, t in totals.items():
             base = self._base[name]
-            rate = (t.rows_in - base[0]) / max(self._elapsed(), 1e-9)
-            tokens = (t.tokens - base[1]) / max(self._elapsed(), 1e-9)
+            rate = (t.rows_in - base[0]) / worked
+            tokens = (t.tokens - base[1]) / worked
             done_now = (t.rows_in - base[0]) or None
             rows_left = t.rows_in / max(t.shards, 1) * (n_shards - t.shards)
             left = "done" if t.shards == n_shards else f"{rows_left / rate:.0f} s" if done_now and rate else "–"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections import Counter
 from dataclasses import fields
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.errors import PlanError
+from pipeline.errors import PlanError, RunError
 from pipeline.lock import is_locked
 from pipeline.plan import Plan, make_plan
 from pipeline.resume import totals_of
@@ -19,14 +21,23 @@ from pipeline.store import Store
 
 
 def open_run(path: str) -> tuple[Plan, Store, int]:
-    """Plan, store and number of shards of a run's folder. Raises PlanError when there is no run."""
+    """Plan, store and number of shards of a run's folder, as it was made: nothing outside the folder is looked at.
+
+    Raises PlanError when there is no run.
+    """
     store = Store(path.rstrip("/"))
     config = store.read_text("run.json")
     if config is None:
         raise PlanError(f"no run at {path}: it has no run.json; give the folder of a run, such as runs/quickstart")
-    plan = make_plan(json.loads(config), check_engines=False)
-    index = store.read_text(plan.source.name, "index.json")
-    return plan, store, len(json.loads(index)["slices"]) if index else 0
+    recipes = {name: store.read_text(name, "job.json") for name in store.names()}
+    try:
+        plan = make_plan(
+            json.loads(config), {name: json.loads(text)["recipe"] for name, text in recipes.items() if text}
+        )
+        index = json.loads(store.read_text(plan.source.name, "index.json") or '{"slices": []}')
+    except (ValueError, KeyError, PlanError) as error:
+        raise PlanError(f"{path} is not a run this version can read: {error}") from None
+    return plan, store, len(index["slices"])
 
 
 def gather(path: str) -> dict[str, Any]:
@@ -66,7 +77,8 @@ def print_report(path: str, as_json: bool = False) -> None:
     data = gather(path)
     store = Store(path.rstrip("/"))
     text = json.dumps(data, indent=1, sort_keys=True)
-    store.write_text(text, "report.json")
+    with contextlib.suppress(OSError, RunError):  # a run that may only be read, or a full disk
+        store.write_text(text, "report.json")
     if as_json:
         print(text)
         return
@@ -87,9 +99,9 @@ def print_report(path: str, as_json: bool = False) -> None:
 
 
 def _jobs_table(data: dict[str, Any]) -> Table:
-    table = Table(title=f"run {data['run']}", title_justify="left")
+    table = Table(title=f"run {data['run']}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("job", "shards", "rows in", "kept", "rejected", "rows out", "tokens", "seconds"):
-        table.add_column(column, justify="left" if column == "job" else "right")
+        table.add_column(column, justify="left" if column == "job" else "right", no_wrap=column == "job")
     for name, job in data["jobs"].items():
         numbers = (job["rows_in"], job["kept"], job["rejected"], job["rows_out"], job["tokens"])
         table.add_row(

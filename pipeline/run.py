@@ -206,6 +206,7 @@ def execute(
     """Plans and runs a config; blocks until done. Raises PrefsynthError; its exit_code is the process's."""
     plan = make_plan(data)
     store = Store(f"{plan.config.runs_dir}/{plan.config.name}")
+    store.create()
     with signals.raising(), lock(store):
         prepare(plan, store, rebuild)
         store.write_text(json.dumps(data, indent=1, ensure_ascii=False), "run.json")  # for status, show, report

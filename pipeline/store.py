@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from pipeline.errors import RunError
+from pipeline.errors import PlanError, RunError
 from pipeline.records import Record, Reject
 
 R = TypeVar("R", bound=Record)
@@ -92,10 +92,26 @@ class Store:
         if "://" in root:
             # without it Arrow begins a multipart upload for every object, however small
             one_put = "?allow_delayed_open=true" if root.startswith("s3://") else ""
-            self.fs, self.base = pafs.FileSystem.from_uri(root + one_put)
+            try:
+                self.fs, self.base = pafs.FileSystem.from_uri(root + one_put)
+            except (OSError, pa.ArrowException) as error:
+                raise PlanError(f"{root!r} is no place for a run: {str(error).splitlines()[0]}") from None
         else:
             self.fs, self.base = pafs.LocalFileSystem(), os.path.abspath(root)
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
+
+    def create(self) -> None:
+        """Makes the run's folder. Raises PlanError where that cannot be done, or nothing can be written in it."""
+        try:
+            if not self.is_local:
+                self.fs.get_file_info(self.base)
+                return
+            os.makedirs(self.base, exist_ok=True)
+            if not os.access(self.base, os.W_OK | os.X_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            told = error.strerror or str(error).splitlines()[0]
+            raise PlanError(f"{self.base} cannot be written: {told}; choose another place") from None
 
     def path(self, *parts: str) -> str:
         """A path inside the run, in the form the file system wants."""

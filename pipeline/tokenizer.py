@@ -6,8 +6,8 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.engine import resolve_path
 from pipeline.errors import PlanError
+from pipeline.model_files import find_model
 from pipeline.records import Message
 
 
@@ -46,11 +46,11 @@ def load_tokenizer(path: str) -> Tokenizer:
 
     Raises PlanError when there is none.
     """
+    found = find_model(path, "tokenizer")
     from transformers import AutoTokenizer  # a second of import time that most commands never need
 
-    folder = resolve_path(path)
     try:
-        return Tokenizer(AutoTokenizer.from_pretrained(str(folder) if folder.exists() else path), path)
+        return Tokenizer(AutoTokenizer.from_pretrained(found), path)
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().split("\n")[0]
         raise PlanError(

@@ -17,10 +17,11 @@ SHORT_PROMPT = 4
 def engine_arguments(fields: Mapping[str, Any], dtype: str, on_cpu: bool) -> dict[str, Any]:
     """Arguments of vLLM's AsyncEngineArgs from the fields of a Vllm config."""
     same = ("max_model_len", "max_num_seqs", "seed", "quantization", "enable_prefix_caching")
+    parallel = fields["tensor_parallel"] or max(1, int(fields["resources"]["gpus"]))
     made: dict[str, Any] = {name: fields[name] for name in same} | {
         "model": find_model(fields["model"]),
         "dtype": dtype,
-        "tensor_parallel_size": fields["tensor_parallel"],
+        "tensor_parallel_size": parallel,
         "enforce_eager": on_cpu if fields["enforce_eager"] is None else fields["enforce_eager"],
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
@@ -33,7 +34,7 @@ def engine_arguments(fields: Mapping[str, Any], dtype: str, on_cpu: bool) -> dic
         made["enable_chunked_prefill"] = False
     else:
         made["gpu_memory_utilization"] = fields["gpu_memory_utilization"]
-    if fields["tensor_parallel"] == 1:  # the model lives in the engine's process, also inside a Ray actor
+    if parallel == 1:  # the model lives in the engine's process, also inside a Ray actor
         made["distributed_executor_backend"] = "uni"
     if fields["lora"] is not None:
         made |= {"enable_lora": True, "max_lora_rank": adapter_rank(fields["lora"])}

@@ -24,7 +24,7 @@ LAYERS = [
     {"records", "ids"},
     {"pair"},
     {"prompts", "store", "engine"},
-    {"tokenizer", "model_files"},
+    {"tokenizer", "model_files", "config"},
     {"chat", "stage", "live", "remote", "vllm_arguments", "vllm_calls", "openai_protocol"},
     {"engines"},
     {"plan", "watchdog"},
@@ -45,14 +45,13 @@ STAGES_MAY = {
 THIRD_PARTIES = {
     "ray": {"pipeline/executors/ray.py"},
     "vllm": {"pipeline/engines/vllm.py", "pipeline/vllm_calls.py"},
-    "openai": {"pipeline/engines/openai.py"},
-    "httpx": {"pipeline/engines/openai.py"},
+    "httpx2": {"pipeline/engines/openai.py"},
     "jinja2": {"pipeline/prompts.py"},
     "pyarrow": {"pipeline/store.py", "pipeline/engines/recorded.py", "stages/sources/"},
     "datasets": {"stages/sources/hub.py"},
     "transformers": {"pipeline/tokenizer.py", "pipeline/engines/vllm.py"},
     "math_verify": {"stages/judges/math_worker.py"},
-    "yaml": {"pipeline/plan.py", "stages/exports/"},
+    "yaml": {"pipeline/config.py", "stages/exports/"},
 }
 FORBIDDEN_CALLS = {
     "eval", "exec", "compile", "__import__", "os.system", "yaml.load", "yaml.unsafe_load", "yaml.full_load",

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from pipeline.check import check
+from pipeline.config import read_config
 from pipeline.engine import resolve_path
-from pipeline.plan import read_config
+from pipeline.plan import make_plan
 
 CONFIGS = sorted(p.stem for p in resolve_path("configs").glob("*.yaml"))
 ROW = {
@@ -49,6 +50,14 @@ def test_a_shipped_config_holds_on_rows_of_its_kind(
     told = capsys.readouterr().out
     assert "generate: 8 in, 0 rejected" in told or name == "enrich"
     assert "export: 8 in, 0 rejected" in told
+
+
+def test_the_config_in_the_readme_holds(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "readme.yaml").write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    (tmp_path / "rows.jsonl").write_text(_row(1), encoding="utf-8")
+    plan = make_plan(_local(read_config(str(tmp_path / "readme.yaml")), tmp_path / "rows.jsonl"))
+    assert list(plan.jobs)[-1] == "export"
 
 
 @pytest.mark.parametrize("name", CONFIGS)

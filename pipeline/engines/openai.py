@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,18 +16,20 @@ from pydantic import Field
 from pipeline import ids
 from pipeline.engine import Capability, Completion, EngineConfig, Request, ScoreRequest
 from pipeline.errors import EngineError, PlanError, Rejected
-from pipeline.openai_protocol import BadResponse, path_and_body, read_completions
+from pipeline.openai_protocol import BadResponse, path_and_body, read_completions, retry_after
 
 T = TypeVar("T")
 _TRANSIENT = {408, 409, 425, 429}
 _TOO_LONG = ("context length", "context_length", "maximum context", "max_model_len", "maximum model length", "too long")
 _EMBED_BATCH = 128
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Openai(EngineConfig):
     """`base_url` ends where `/chat/completions` begins (https://host/v1); `base_url_env` and `api_key_env` name
     environment variables. The key itself is never configured, logged or part of an error.
 
+    `extra_body` is added to every request; a null takes a field out (`{max_tokens: null, max_completion_tokens: 900}`).
     `server: vllm` allows what vLLM's server adds to the protocol. Messages are tokenized by the server: control strings
     in them are whatever it makes of them.
     """
@@ -66,6 +67,8 @@ class Openai(EngineConfig):
             raise PlanError("engine kind openai needs either base_url or base_url_env")
         url = self.base_url or os.environ.get(self.base_url_env or "", "")
         parts = urlsplit(url)
+        if self.base_url and "@" in parts.netloc:
+            raise PlanError("base_url holds a password, which the run would store; use base_url_env or api_key_env")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             where = f"environment variable {self.base_url_env}" if self.base_url_env else "base_url"
             raise PlanError(f"{where} holds no address such as https://host/v1")
@@ -75,14 +78,22 @@ class Openai(EngineConfig):
         """The API key, or None where none is configured. Raises PlanError when its variable is empty."""
         if self.api_key_env is None:
             return None
+        if not _VARIABLE.fullmatch(self.api_key_env):  # it may be the key: nothing of it is repeated
+            raise PlanError("api_key_env must be the name of an environment variable that holds the key")
         if not (key := os.environ.get(self.api_key_env, "").strip()):
             raise PlanError(f"environment variable {self.api_key_env} (api_key_env) is not set")
         return key
 
     async def open(self) -> OpenaiEngine:
-        """Makes the connection pool; nothing is sent yet."""
+        """Makes the connection pool. Raises EngineError at once where nobody listens, before any retry."""
         self.check()
-        return OpenaiEngine(self)
+        engine = OpenaiEngine(self)
+        try:
+            await engine.reach()
+        except EngineError:
+            await engine.close()
+            raise
+        return engine
 
 
 class OpenaiEngine:
@@ -105,6 +116,15 @@ class OpenaiEngine:
         )
         self._slots = asyncio.Semaphore(config.max_in_flight)
         self._stats = dict.fromkeys(("requests", "prompt_tokens", "tokens", "retries"), 0.0)
+
+    async def reach(self) -> None:
+        """Raises EngineError where nothing accepts a connection; whatever an endpoint answers is an answer."""
+        try:
+            await self._client.get("/models", timeout=10)
+        except httpx.ConnectError as error:
+            raise EngineError(f"no server at {self._client.base_url.netloc.decode()} ({error}); is it up?") from None
+        except httpx.RequestError:
+            return
 
     async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """`sampling.n` completions each. Raises Rejected (context_overflow, invalid_request) and EngineError."""
@@ -153,28 +173,38 @@ class OpenaiEngine:
 
     async def _post(self, path: str, body: dict[str, Any], read: Callable[[Any], T]) -> T:
         """Sends until `read` accepts an answer. A slot is kept while waiting, so that a busy server is spared."""
-        body = body | self._config.extra_body
+        body = {k: v for k, v in (body | self._config.extra_body).items() if v is not None}
         jitter = ids.stream("backoff", ids.content_hash(body))  # no two requests come back at the same moment
-        failure = ""
+        failure, is_odd = "", False
         async with self._slots:
             for attempt in range(self._config.max_retries + 1):
                 asked_s: float | None = None
                 try:
                     response = await self._client.post(path, json=body)
                     if response.is_success:
-                        return read(response.json())
+                        return read(self._json(response))
                     self._raise_if_final(response)
-                    failure, asked_s = f"status {response.status_code}", _retry_after(response.headers)
-                except httpx.TransportError as error:
-                    failure = type(error).__name__
-                except (BadResponse, ValueError) as error:
-                    failure = (
-                        str(error).split("\n")[0] if isinstance(error, BadResponse) else "the response is not JSON"
-                    )
+                    failure, is_odd = f"status {response.status_code}: {self._told(response)}", False
+                    asked_s = retry_after(response.headers)
+                except httpx.RequestError as error:
+                    failure, is_odd = type(error).__name__, False
+                except BadResponse as error:
+                    failure, is_odd = str(error).split("\n")[0], True
                 if attempt < self._config.max_retries:
                     self._stats["retries"] += 1
                     await asyncio.sleep(self._wait_s(attempt, asked_s, jitter.random()))
-        raise EngineError(f"{self._host} failed {self._config.max_retries + 1} times for {path}: {failure}")
+        told = f"{self._host} failed {self._config.max_retries + 1} times for {path}: {failure}"
+        # A server that answers, but not this request, costs the row; if it is all rows, max_reject_rate stops the run.
+        raise Rejected("bad_response", told) if is_odd else EngineError(told)
+
+    def _json(self, response: httpx.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError:
+            if "html" in response.headers.get("content-type", ""):
+                where = f"{self._host}{response.url.path}"
+                raise PlanError(f"{where} is a web page; base_url must end as in https://host/v1") from None
+            raise BadResponse("the response is not JSON") from None
 
     def _wait_s(self, attempt: int, asked_s: float | None, jitter: float) -> float:
         own = min(60.0, self._config.backoff_s * 2.0**attempt) * (0.5 + jitter / 2)
@@ -190,33 +220,19 @@ class OpenaiEngine:
         if response.is_redirect:
             target = urlsplit(response.headers.get("location", "")).hostname
             raise PlanError(f"{self._host} redirects to {target}; set base_url to the address that answers")
-        told = _message(response)
-        if self._key:
-            told = told.replace(self._key, "***")
-        if status == 404:
+        told = self._told(response)
+        if status in {404, 405}:
             raise PlanError(f"{self._host} knows no {response.url.path} for model {self._config.model}: {told}")
         too_long = status == 413 or any(words in told.lower() for words in _TOO_LONG)
         raise Rejected("context_overflow" if too_long else "invalid_request", told)
 
-
-def _message(response: httpx.Response) -> str:
-    """What an error response says, at most 300 characters."""
-    try:
-        body = response.json()
-        error = body.get("error", body)
-        told = error.get("message", error) if isinstance(error, dict) else error
-    except (ValueError, AttributeError):
-        told = response.text
-    return " ".join(str(told)[:300].split())
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a Retry-After header asks for, given as a number or as a date."""
-    given = headers.get("retry-after")
-    if given is None:
-        return None
-    try:
-        return max(0.0, float(given))
-    except ValueError:
-        date = email.utils.parsedate_tz(given)
-        return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
+    def _told(self, response: httpx.Response) -> str:
+        """What an error response says, at most 300 characters, without the key and what would move a cursor."""
+        try:
+            body = response.json()
+            error = body.get("error", body)
+            told = str(error.get("message", error) if isinstance(error, dict) else error)
+        except (ValueError, AttributeError):
+            told = response.text
+        told = told.replace(self._key, "***") if self._key else told
+        return " ".join("".join(c if c.isprintable() else " " for c in told).split())[:300]

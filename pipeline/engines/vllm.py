@@ -22,7 +22,7 @@ from pipeline.model_files import adapter_rank, find_model, model_digest, read_te
 from pipeline.tokenizer import load_tokenizer
 from pipeline.vllm_calls import Calls
 
-_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 _QUIET |= {"VLLM_LOGGING_LEVEL": "ERROR", "TOKENIZERS_PARALLELISM": "false"}
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Vllm(EngineConfig):
     kind: str = "vllm"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     max_model_len: int | None = Field(None, ge=8)
-    tensor_parallel: int = Field(1, ge=1)
+    tensor_parallel: int | None = Field(None, ge=1)  # default: over all GPUs of a replica
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     cpu_kv_cache_gb: float = Field(1.0, gt=0)  # size of the key-value cache on a CPU, GiB
     max_num_seqs: int = Field(256, ge=1)
@@ -61,6 +61,8 @@ class Vllm(EngineConfig):
     def check(self) -> None:
         """Raises PlanError for a model, adapter or template that does not exist; loads nothing."""
         find_model(self.model)
+        if self.tensor_parallel and 0 < (gpus := self.resources.gpus) < self.tensor_parallel:
+            raise PlanError(f"tensor_parallel {self.tensor_parallel} is more than resources.gpus {gpus:g}")
         if self.lora is not None:
             adapter_rank(self.lora)
         read_template(self.chat_template)
@@ -218,15 +220,16 @@ def _start(config: Vllm, dtype: str) -> Any:
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
         raise PlanError(f"engine kind vllm needs vLLM ({error}); install it or use kind openai") from error
-    on_cpu = current_platform.is_cpu()
+    arguments = as_vllm.engine_arguments(config.model_dump(), dtype, on_cpu := current_platform.is_cpu())
+    if unknown := sorted(arguments.keys() - AsyncEngineArgs.__dataclass_fields__.keys()):
+        raise PlanError(f"engine_args: vLLM's AsyncEngineArgs has no {', '.join(unknown)}")
     try:
-        with _one_process(on_cpu and config.tensor_parallel == 1):
-            return AsyncLLM.from_engine_args(
-                AsyncEngineArgs(**as_vllm.engine_arguments(config.model_dump(), dtype, on_cpu))
-            )
+        with _one_process(on_cpu and arguments["tensor_parallel_size"] == 1):
+            return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
     except Exception as error:
-        told = str(error).strip().splitlines() or [type(error).__name__]
-        raise EngineError(f"vLLM could not start {config.model}: {told[0]}") from error
+        lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
+        told = next((line for line in lines if line.startswith("Value error,")), lines[0])  # pydantic's own words first
+        raise EngineError(f"vLLM could not start {config.model}: {told}") from error
 
 
 @contextlib.contextmanager

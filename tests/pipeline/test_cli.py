@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import cli
 from pipeline.records import Prompt
+from pipeline.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from tests.conftest import Site
@@ -29,7 +30,7 @@ def first_prompt(site: Site) -> str:
 def test_run_prints_its_report(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", site.save(site.config(n=6)), "--plain"]) == 0
     told = capsys.readouterr().out
-    assert re.search(r"generate\s*│\s*2/2 │\s*6 │\s*6 │\s*0 │\s*12 │", told)
+    assert re.search(r"generate +2/2 +6 +6 +0 +12 +720 ", told)
     assert re.search(r"rate\n\s+status: ok 12\n", told)
 
 
@@ -102,6 +103,39 @@ def test_show_needs_one_prompt(site: Site, capsys: pytest.CaptureFixture[str], p
     assert hint in capsys.readouterr().err
 
 
+def test_a_run_is_looked_at_where_its_input_models_and_engines_are_not(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = site.config(n=6)
+    config["engines"]["policy"] = {"kind": "scripted", "function": "own:policy"}
+    (site.folder / "own.py").write_text("from benchmarks.canned import policy")
+    (site.folder / "own.j2").write_text("{% block user %}Rate: {{ response }}{% endblock %}")
+    config["jobs"][2]["template"] = "own.j2"
+    monkeypatch.chdir(site.folder)
+    monkeypatch.syspath_prepend(str(site.folder))
+    prompt_id = site.run(config).store.read("prompts", Prompt, 0, main=True)[0].prompt_id
+    for name in ("own.py", "own.j2", "prompts.jsonl"):
+        (site.folder / name).unlink()
+    sys.modules.pop("own")
+    monkeypatch.chdir("/")
+    exported = ["export", run_folder(site), "--format", "trl-dpo", "--to", str(site.folder / "out")]
+    for command in (["status", run_folder(site)], ["report", run_folder(site)], ["show", run_folder(site), prompt_id]):
+        assert cli.main(command) == 0
+    assert cli.main(exported) == 0
+    assert "2 of 2 shards" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", "{}", '{"name": "t", "jobs": [{"stage": "gone"}]}'])
+def test_the_folder_of_another_program_or_version_is_told(
+    site: Site, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (site.folder / "run.json").write_text(text)
+    assert cli.main(["status", str(site.folder)]) == 2
+    told = capsys.readouterr().err
+    assert f"prefsynth: {site.folder} is not a run this version can read: " in told
+    assert told.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", ["status", "report", "show"])
 def test_a_folder_that_is_no_run_is_told(site: Site, capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert cli.main([command, str(site.folder), *(["x"] if command == "show" else [])]) == 2
@@ -162,6 +196,47 @@ def test_commands_load_no_library_that_they_do_not_need(site: Site) -> None:
     )
     assert done.stdout == "set()\n"
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["prompts.jsonl/runs", "/proc/runs", "nowhere://runs"])
+def test_a_place_where_no_run_can_be_written_is_told_before_anything_starts(
+    site: Site, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    config = site.save(site.config(n=4))
+    where = place if ":" in place else str(site.folder / place)
+    assert cli.main(["run", config, "--runs", where]) == 2
+    assert re.fullmatch(r"prefsynth: .*(cannot be written: .*; choose another place|is no place for a run: .*)\n",
+                        capsys.readouterr().err)  # fmt: skip
+
+
+def test_an_export_does_not_write_among_other_files(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.run(site.config(n=6))
+    for place, told in ((run_folder(site), "is not empty"), (str(site.folder / "prompts.jsonl"), "cannot be written")):
+        assert cli.main(["export", run_folder(site), "--format", "trl-dpo", "--to", place]) == 2
+        assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("n", ["0", "-3", "x"])
+def test_a_number_of_prompts_is_at_least_one(site: Site, capsys: pytest.CaptureFixture[str], n: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["preview", "quickstart", "-n", n])
+    assert ended.value.code == 2
+    assert "argument -n: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("module", "extra"), [("ray", "ray"), ("transformers", "hf")])
+def test_a_library_that_is_not_installed_is_one_line_with_its_extra(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, module: str, extra: str
+) -> None:
+    load_tokenizer.cache_clear()
+    for name in (module, "pipeline.executors.ray"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    config = site.config(n=4, executor="ray")
+    if module == "transformers":
+        config["engines"]["policy"] = {"kind": "vllm", "model": "models/abacus"}
+    assert cli.main(["run" if module == "ray" else "check", site.save(config)]) == 2
+    assert capsys.readouterr().err == f"prefsynth: {module} is not installed: pip install 'prefsynth[{extra}]'\n"
 
 
 def test_a_wrong_command_line_says_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:

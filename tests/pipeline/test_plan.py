@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import cli
+from pipeline.config import read_config
 from pipeline.errors import PlanError
-from pipeline.plan import first_difference, make_plan, read_config, recipe_json
+from pipeline.plan import first_difference, make_plan, recipe_json
 
 if TYPE_CHECKING:
     from tests.conftest import Site
@@ -38,7 +39,17 @@ def change(config: Config, path: str, value: Any) -> Config:
 
 VLLM = {"kind": "vllm", "model": "/no/such/model"}
 WRONG = {
-    "unknown key": ("jobs.1.sampling", {"n": 2, "temprature": 1}, r"job generate: .*'?sampling.temprature"),
+    "unknown key": (
+        "jobs.1.sampling", {"n": 2, "temprature": 1},
+        r"job generate: unknown key 'sampling.temprature'; did you mean temperature\? keys: n, temperature, top_p",
+    ),
+    "unknown key in a list": (
+        "jobs.2.aspects", [{"name": "x", "description": "x", "level": ["a"]}],
+        r"job rate: unknown key 'aspects.0.level'; did you mean levels\? keys: name, description, levels",
+    ),
+    "unknown value": ("jobs.2.aspects", ["correctnes"], r"job rate: aspects: unknown aspect correctnes; aspects: "),
+    "alternatives": ("jobs.1.engine", "-", r"job generate: give either engine: alias or pool: \{alias: weight, …\}$"),
+    "missing key": ("jobs.0.columns", "-", r"job prompts: columns is required$"),
     "unknown key of a stage": ("jobs.1.engin", "policy", r"job generate: unknown key 'engin'; did you mean engine\?"),
     "unknown key on top": ("shardsize", 4, r"config: unknown key 'shardsize'; did you mean shard_size\?"),
     "unknown key of an engine": ("engines.policy.functon", "x:y", r"engine policy: .*functon.*did you mean function\?"),
@@ -55,6 +66,7 @@ WRONG = {
     "from leaves out what is needed": ("jobs.2.from", "prompts", r"job rate needs candidates, which nothing upstream"),
     "from names no job": ("jobs.3.from", ["rater"], r"is from 'rater', .* jobs before it: prompts, generate, rate"),
     "from names a later job": ("jobs.1.from", "rate", r"is from 'rate', which is no job before it"),
+    "from of a source": ("jobs.0.from", "prompts", r"which is no job before it; jobs before it: none"),
     "from is empty": ("jobs.3.from", [], r"from is \[\]; it must be the name of a job"),
     "from is a number": ("jobs.3.from", 3, r"from is 3; it must be the name of a job"),
     "engine that is not there": ("jobs.1.engine", "polcy", r"engine 'polcy'; engines of this config: policy, judge"),
@@ -65,7 +77,7 @@ WRONG = {
     "a name that is a path": ("jobs.1.name", "../x", r"job name '../x' names a folder"),
     "a name that is a side table": ("jobs.1.name", "rate.rejects", r"job name 'rate.rejects' names a folder"),
     "a run name that is a path": ("name", "../../x", r"config: name: .*pattern"),
-    "no name": ("name", "-", r"config: name: Field required"),
+    "no name": ("name", "-", r"config: name is required"),
     "no jobs": ("jobs", [], r"config: jobs: .*at least 1"),
     "jobs that are no mappings": ("jobs", ["prompts"], r"config: jobs.0: .*dictionary"),
 }  # fmt: skip
@@ -198,7 +210,11 @@ def test_a_difference_names_the_field() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"name: [", r"is not valid YAML: .*line 1"),
+        (
+            b"name: t\nseed: [",
+            r"bad.yaml, line 2 is not valid YAML: expected the node content, but found '<stream end>'",
+        ),
+        (b"name: t\njobs:\n  - {stage: rate, engine: a, engine: b}", r"line 3 is not valid YAML: engine stands twice"),
         (b"\xff\xfe\x00", r"is not valid YAML"),
         (b"- a\n- b", r"must be a mapping with name, engines and jobs, found list"),
         (b"", r"must be a mapping with name, engines and jobs, found NoneType"),

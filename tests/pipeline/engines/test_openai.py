@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.engine import Completion, Request, Sampling, ScoreRequest
 from pipeline.engines.openai import Openai, OpenaiEngine
 from pipeline.errors import EngineError, PlanError, Rejected
+from pipeline.openai_protocol import retry_after
 from pipeline.records import Message
+
+if TYPE_CHECKING:
+    from tests.conftest import Site
 
 SECRET = "sk-very-secret"
 Reply = tuple[int, dict[str, str], bytes]
@@ -45,9 +51,9 @@ class Server:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
-                length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+                said = re.search(rb"content-length: *(\d+)", head.lower())
                 self.heads.append(head.decode())
-                self.bodies.append(json.loads(await reader.readexactly(length)))
+                self.bodies.append(json.loads(await reader.readexactly(int(said[1]))) if said else {})
                 self.in_flight += 1
                 self.most_in_flight = max(self.most_in_flight, self.in_flight)
                 if self.hold_for and self.in_flight >= self.hold_for:
@@ -136,6 +142,7 @@ async def test_an_answer_is_read_and_the_request_says_all_it_must(server: Server
         reply({}, 500), reply({}, 503), reply({}, 429), reply({}, 408), reply(b""), reply(b'{"choices": [{"ind'),
         reply(choices()), reply(choices("a", "b")), reply({"choices": None}), reply({"error": "busy"}),
         reply({"choices": [{"index": 0, "message": {"content": 3}}]}), reply([]),
+        reply(b"not gzip", 200, **{"content-encoding": "gzip"}), reply(b"<html>", 502, **{"content-type": "text/html"}),
     ],
 )  # fmt: skip
 async def test_what_may_pass_is_tried_again(server: Server, connect: Any, failure: Reply) -> None:
@@ -149,10 +156,72 @@ async def test_what_may_pass_is_tried_again(server: Server, connect: Any, failur
 async def test_a_server_that_keeps_failing_is_an_engine_error_with_host_count_and_cause(
     server: Server, connect: Any
 ) -> None:
-    server.replies = [reply({}, 500)]
-    with pytest.raises(EngineError, match=r"127.0.0.1 failed 3 times for /chat/completions: status 500"):
+    server.replies = [reply({"error": {"message": f"no GPU left \x1b[2J for {SECRET}"}}, 500)]
+    told = r"127.0.0.1 failed 3 times for /chat/completions: status 500: no GPU left \[2J for \*\*\*$"
+    with pytest.raises(EngineError, match=told):
         await one(connect(), ask())
     assert len(server.bodies) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (reply(choices()), "0 answers where 1 were asked"),
+        (reply(b"{"), "the response is not JSON"),
+        (reply({"choices": None}), "not as the protocol says"),
+    ],
+)
+async def test_an_answer_that_stays_unusable_costs_its_row_and_no_other(
+    server: Server, connect: Any, answer: Reply, told: str
+) -> None:
+    server.replies = [answer]
+    with pytest.raises(Rejected, match=f"bad_response: 127.0.0.1 failed 3 times for /chat/completions: .*{told}"):
+        await one(connect(), ask())
+
+
+async def test_a_web_page_is_no_endpoint(server: Server, connect: Any) -> None:
+    server.replies = [reply(b"<html>Welcome</html>", 200, **{"content-type": "text/html; charset=utf-8"})]
+    with pytest.raises(PlanError, match=r"127\.0\.0\.1/v1/chat/completions is a web page; base_url must end as in"):
+        await one(connect(), ask())
+    assert len(server.bodies) == 1
+
+
+async def test_no_content_and_no_usage_is_an_empty_answer(server: Server, connect: Any) -> None:
+    server.replies = [reply({"choices": [{"index": 0, "message": {"content": None}, "finish_reason": "stop"}]})]
+    [answer] = await one(connect(), ask(labels=("A",)))
+    assert (answer.text, answer.n_prompt_tokens, answer.n_tokens, answer.labels, answer.model) == ("", 0, 0, None, None)
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [None, {}, {"content": None}, {"content": [{"token": "A", "logprob": -0.1}]},
+     {"content": [{"token": "A", "top_logprobs": None}]}, {"tokens": ["A"]}, {"tokens": ["A"], "top_logprobs": [None]}],
+)  # fmt: skip
+async def test_labels_are_unknown_where_the_server_gives_no_probabilities(
+    server: Server, connect: Any, logprobs: Any
+) -> None:
+    server.replies = [reply(choices("A", logprobs=logprobs))]
+    [answer] = await one(connect(), ask(labels=("A", "B")))
+    assert (answer.text, answer.labels) == ("A", None)
+    assert len(server.bodies) == 1
+
+
+async def test_a_null_takes_a_field_out_of_what_is_sent(server: Server, connect: Any) -> None:
+    server.replies = [reply(choices("x"))]
+    await one(connect(extra_body={"max_tokens": None, "max_completion_tokens": 9, "seed": None}), ask())
+    assert server.bodies[0].keys().isdisjoint({"max_tokens", "seed"})
+    assert server.bodies[0]["max_completion_tokens"] == 9
+
+
+async def test_a_server_that_is_not_up_is_told_when_the_engine_starts() -> None:
+    with pytest.raises(EngineError, match=r"no server at 127\.0\.0\.1:9 .*is it up\?"):
+        await Openai(model="m", base_url="http://127.0.0.1:9/v1").open()
+
+
+async def test_a_server_that_answers_anything_at_all_is_up(server: Server) -> None:
+    server.replies = [reply({}, 404)]
+    await (await Openai(model="m", base_url=server.url).open()).close()
+    assert server.heads[0].startswith("GET /v1/models ")
 
 
 async def test_a_server_that_hangs_is_left_after_the_time_out(server: Server, connect: Any) -> None:
@@ -175,13 +244,11 @@ async def test_retry_after_is_obeyed_up_to_the_time_out_and_else_backoff_doubles
 
 
 async def test_retry_after_may_be_seconds_or_a_date() -> None:
-    from pipeline.engines.openai import _retry_after
-
-    assert _retry_after({"retry-after": "3"}) == 3.0
-    assert _retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
-    assert (_retry_after({"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}) or 0) > 1e6
-    assert _retry_after({"retry-after": "soon"}) is None
-    assert _retry_after({}) is None
+    assert retry_after({"retry-after": "3"}) == 3.0
+    assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
+    assert (retry_after({"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}) or 0) > 1e6
+    assert retry_after({"retry-after": "soon"}) is None
+    assert retry_after({}) is None
 
 
 async def test_a_context_that_is_too_long_rejects_the_row(server: Server, connect: Any) -> None:
@@ -203,7 +270,7 @@ async def test_another_refusal_rejects_the_row_with_the_servers_words(server: Se
         await one(connect(), ask())
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
 async def test_a_refused_key_or_a_wrong_address_stops_the_run_and_never_shows_the_key(
     server: Server, connect: Any, status: int
 ) -> None:
@@ -316,6 +383,7 @@ async def test_scores_are_not_part_of_the_protocol(connect: Any) -> None:
         ({}, "needs model"),
         ({"model": "m"}, "either base_url or base_url_env"),
         ({"model": "m", "base_url": "localhost:8000"}, "base_url holds no address"),
+        ({"model": "m", "base_url": "https://user:pass@h/v1"}, "base_url holds a password, which the run would store"),
         ({"model": "m", "base_url_env": "NO_SUCH_VARIABLE"}, "environment variable NO_SUCH_VARIABLE holds no address"),
         (
             {"model": "m", "base_url": "http://h/v1", "api_key_env": "NO_SUCH_VARIABLE"},
@@ -326,6 +394,30 @@ async def test_scores_are_not_part_of_the_protocol(connect: Any) -> None:
 def test_a_config_without_address_or_key_says_what_is_missing(fields: dict[str, Any], told: str) -> None:
     with pytest.raises(PlanError, match=told):
         Openai(**fields).check()
+
+
+def test_a_key_in_the_place_of_its_variable_is_not_repeated() -> None:
+    with pytest.raises(PlanError, match="must be the name of an environment variable") as caught:
+        Openai(model="m", base_url="http://h/v1", api_key_env=SECRET).check()
+    assert SECRET not in str(caught.value)
+
+
+async def test_a_run_leaves_its_key_nowhere(
+    server: Server, site: Site, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    server.replies = [reply({}, 404), reply({"error": f"wait, {SECRET}"}, 429), reply(choices("a", "b"))]
+    config = site.config(n=3)
+    config["engines"]["policy"] = {
+        "kind": "openai", "model": "m", "base_url": server.url, "api_key_env": "TEST_KEY", "backoff_s": 0.001,
+    }  # fmt: skip
+    await asyncio.to_thread(site.run, config)
+    run = site.folder / "runs/t"
+    assert "TEST_KEY" in (run / "run.json").read_text()
+    told = [path.read_text() for path in run.rglob("*") if path.suffix in {".json", ".jsonl", ".md"}]
+    told += [str(pq.read_table(path, partitioning=None).to_pylist()) for path in run.rglob("*.parquet")]
+    assert [text for text in (*told, *capfd.readouterr()) if SECRET in text] == []
+    assert len(told) > 8
 
 
 def test_identity_is_what_answers_and_not_where_it_is() -> None:

@@ -57,6 +57,11 @@ async def answers(engine: VllmEngine, request: Request) -> list[Completion]:
     return found
 
 
+async def test_an_engine_argument_that_vllm_has_not_is_a_plan_error() -> None:
+    with pytest.raises(PlanError, match="engine_args: vLLM's AsyncEngineArgs has no max_model_length"):
+        await Vllm(model="models/abacus", engine_args={"max_model_length": 5}).open()
+
+
 async def test_n_samples_differ_and_the_same_seed_gives_the_same_answers_in_any_batch(engine: VllmEngine) -> None:
     request = ask(n=6, temperature=1.0)
     first = await answers(engine, request)

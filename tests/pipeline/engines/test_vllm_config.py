@@ -30,6 +30,7 @@ class Flat:
 def folder(tmp_path: Path, name: str, weights: bytes) -> str:
     (tmp_path / name).mkdir()
     (tmp_path / name / "model.safetensors").write_bytes(weights)
+    (tmp_path / name / "config.json").write_text("{}")
     return str(tmp_path / name)
 
 
@@ -40,8 +41,11 @@ def test_paths_that_do_not_exist_are_plan_errors_at_once(tmp_path: Path, monkeyp
             Vllm(model=model).check()
     Vllm(model="org/name").check()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(PlanError, match="HF_HUB_OFFLINE is set"):
         Vllm(model="org/name").check()
+    with pytest.raises(PlanError, match=r"model 'prompts' is a folder without config\.json"):
+        Vllm(model="prompts").check()
     with pytest.raises(PlanError, match=r"chat_template 'nowhere\.jinja'"):
         Vllm(model="models/abacus", chat_template="nowhere.jinja").check()
     with pytest.raises(PlanError, match=r"has no adapter_config\.json"):
@@ -50,7 +54,7 @@ def test_paths_that_do_not_exist_are_plan_errors_at_once(tmp_path: Path, monkeyp
 
 def test_check_loads_neither_vllm_nor_torch() -> None:
     code = (
-        "import sys; from pipeline.engines.vllm import Vllm; c = Vllm(model='pipeline'); c.check(); c.identity()"
+        "import sys; from pipeline.engines.vllm import Vllm; c = Vllm(model='models/abacus'); c.check(); c.identity()"
         "; print([m for m in ('vllm', 'torch', 'transformers') if m in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -82,6 +86,20 @@ def test_arguments_differ_between_cpu_and_gpu_and_engine_args_win(tmp_path: Path
     assert (gpu["gpu_memory_utilization"], gpu["enforce_eager"]) == (0.9, False)
     assert (cpu["block_size"], cpu["seed"], cpu["distributed_executor_backend"]) == (32, 9, "uni")
     assert "distributed_executor_backend" not in engine_arguments(fields | {"tensor_parallel": 2}, "auto", on_cpu=False)
+
+
+def test_a_replica_spreads_its_model_over_its_gpus_unless_told_otherwise(tmp_path: Path) -> None:
+    model = folder(tmp_path, "m", b"")
+
+    def parallel(**fields: Any) -> Any:
+        made = engine_arguments(Vllm(model=model, **fields).model_dump(), "auto", on_cpu=False)
+        return made["tensor_parallel_size"], made.get("distributed_executor_backend")
+
+    assert parallel() == parallel(resources={"gpus": 0.5}) == parallel(resources={"gpus": 1}) == (1, "uni")
+    assert parallel(resources={"gpus": 2}) == (2, None)
+    assert parallel(resources={"gpus": 2}, tensor_parallel=1) == (1, "uni")
+    with pytest.raises(PlanError, match=r"tensor_parallel 4 is more than resources\.gpus 2"):
+        Vllm(model=model, tensor_parallel=4, resources={"gpus": 2}).check()
 
 
 def test_a_lora_adapter_brings_its_rank(tmp_path: Path) -> None:
