@@ -40,6 +40,12 @@ class Tokenizer:
         return self.encode(text + prefix)
 
 
+def check_tokenizer(path: str | None) -> None:
+    """Raises PlanError for a path that does not exist; loads nothing."""
+    if path is not None:
+        find_model(path, "tokenizer")
+
+
 @functools.cache
 def load_tokenizer(path: str) -> Tokenizer:
     """The tokenizer at a local path (as given, or below the installation) or, where a hub is at hand, by its name.

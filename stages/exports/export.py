@@ -16,7 +16,7 @@ from pipeline.errors import Rejected
 from pipeline.pair import Pair
 from pipeline.records import Rationale, Record, Reject
 from pipeline.stage import Context, Example, Stage, Summary
-from pipeline.tokenizer import load_tokenizer
+from pipeline.tokenizer import check_tokenizer, load_tokenizer
 from stages.exports.arms import Explanation, Wanted
 from stages.exports.card import card
 from stages.exports.choice import explanations, without_contradictions
@@ -61,6 +61,10 @@ class Export(Stage):
         if name not in format_names():
             raise ValueError(f"unknown format {name!r}; formats: {', '.join(format_names())}")
         return name
+
+    def check(self) -> None:
+        """Raises PlanError for a tokenizer that does not exist."""
+        check_tokenizer(self.tokenizer)
 
     def needs(self) -> tuple[type[Record], ...]:
         """Pairs, and rationales where they are wanted."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline.pair import Lineage, Pair, Selection
 from pipeline.records import Candidate, Judgment, Prompt, Reject
 from pipeline.stage import Context, Example, Stage
-from pipeline.tokenizer import load_tokenizer
+from pipeline.tokenizer import check_tokenizer, load_tokenizer
 from stages.judges.scores import candidate_scores
 from stages.pairs.build import (
     CODE_VERSION,
@@ -53,6 +53,10 @@ class PairResponses(Stage):
     outcome: OutcomeRule = "first"  # first: right beats wrong, then by score; only: right against wrong; ignore
     min_judgments: int = Field(1, ge=0)  # valid judgments each arm needs
     gate: Gate = Gate()
+
+    def check(self) -> None:
+        """Raises PlanError for a tokenizer that does not exist."""
+        check_tokenizer(self.gate.tokenizer)
 
     async def process(self, example: Example[Candidate | Judgment], ctx: Context) -> list[Pair | Reject]:
         """The pairs of one prompt, widest gap first, then the refused ones as rejects."""

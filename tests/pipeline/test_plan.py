@@ -72,6 +72,12 @@ WRONG = {
     "engine that is not there": ("jobs.1.engine", "polcy", r"engine 'polcy'; engines of this config: policy, judge"),
     "template that is not there": ("jobs.2.template", "nope", r"has no template 'nope'; shipped: .*default"),
     "model path that is not there": ("engines.policy", VLLM, r"model '/no/such/model' does not exist"),
+    "tokenizer of a gate that is not there": (
+        "jobs.3.gate", {"tokenizer": "/no/such/model", "max_length": 9}, r"tokenizer '/no/such/model' does not exist"
+    ),
+    "tokenizer of an export that is not there": (
+        "jobs.4", {"stage": "export", "tokenizer": "models/typo"}, r"tokenizer 'models/typo' does not exist"
+    ),
     "function that is not there": ("engines.policy.function", "benchmarks.canned:polcy", r"has no callable 'polcy'"),
     "two jobs of one name": ("jobs.4", {"stage": "pair_responses"}, r"two jobs are called pair_responses; give one"),
     "a name that is a path": ("jobs.1.name", "../x", r"job name '../x' names a folder"),
