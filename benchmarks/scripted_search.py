@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,20 @@ from stages.search.tickets import Answer, Child, Ticket
 
 Responder = Callable[[Ticket], Answer]
 EOS = 2
+
+# The trees of spec mcts R8: names say where a node stands.
+_SHAPE = {"root": ["a", "b"], "a": ["aa", "ab"], "b": ["ba", "bb"], "aa": ["aaa", "aab"], "ba": ["baa", "bab"]}
+_ENDS = {"ab": -1, "bb": 1, "aaa": 1, "aab": -1, "baa": -1, "bab": -1}
+_VALUES_A = {"a": 0.2, "b": 0.0, "aa": 0.6, "ba": -0.4, **_ENDS}
+_VALUES_B = {
+    "a": 0.6, "b": 0.5, "aa": 0.8, "ab": -0.6, "ba": 0.3, "bb": 1.7, "aaa": 1.9, "aab": -0.8, "baa": -0.9, "bab": -0.8,
+}  # fmt: skip
+_PRIORS_B = {name: {"a": 0.6, "b": 0.4, "aaa": 0.7, "aab": 0.3}.get(name, 0.5) for name in _VALUES_B}
+EXAMPLE_A = {"children": _SHAPE, "values": _VALUES_A, "terminal_outcome": _ENDS}
+EXAMPLE_B = {
+    "children": _SHAPE, "values": _VALUES_B, "terminal_outcome": _ENDS, "additive": True,
+    "logprobs": {name: math.log(prior) * len(name) ** 1.25 for name, prior in _PRIORS_B.items()},
+}  # fmt: skip
 
 
 def drive(search: TreeSearch, respond: Responder, shuffle: random.Random | None = None) -> list[Ticket]:

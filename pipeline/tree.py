@@ -1,7 +1,7 @@
 """Search trees as rows (spec mcts R1): one `Tree` for each prompt searched, one `Node` for each reasoning step found.
 
-A `Fork` is what a pair keeps of the tree it came from. Lossless: every number of a finished search is a column. No clock and no joined text: prompts and references are joined
-by `prompt_id`. `None` means "not known".
+A `Fork` is what a pair keeps of the tree it came from. Lossless: every number of a finished search is a column. No clock
+and no joined text: prompts and references are joined by `prompt_id`. `None` means "not known".
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.scripted_search import drive, named
+from benchmarks.scripted_search import EXAMPLE_A, EXAMPLE_B, drive, named
 from pipeline.tree import Node, Tree
 from stages.search.bisection import Bisection
 from stages.search.chains import suspicion
@@ -24,13 +24,6 @@ from stages.search.tickets import Child, Ticket, request_seed
 from stages.search.tree import TreeNode
 
 GOLDEN = Path(__file__).resolve().parents[4] / "shared" / "spec" / "golden" / "mcts.json"
-SHAPE = {"root": ["a", "b"], "a": ["aa", "ab"], "b": ["ba", "bb"], "aa": ["aaa", "aab"], "ba": ["baa", "bab"]}
-ENDS = {"ab": -1, "bb": 1, "aaa": 1, "aab": -1, "baa": -1, "bab": -1}
-VALUES_A = {"a": 0.2, "b": 0.0, "aa": 0.6, "ba": -0.4, **ENDS}
-VALUES_B = {
-    "a": 0.6, "b": 0.5, "aa": 0.8, "ab": -0.6, "ba": 0.3, "bb": 1.7, "aaa": 1.9, "aab": -0.8, "baa": -0.9, "bab": -0.8,
-}  # fmt: skip
-PRIORS_B = {name: {"a": 0.6, "b": 0.4, "aaa": 0.7, "aab": 0.3}.get(name, 0.5) for name in VALUES_B}
 
 
 @pytest.fixture
@@ -44,7 +37,7 @@ def golden() -> dict[str, Any]:
 def search_a(**changes: Any) -> tuple[TreeSearch, list[str]]:
     rules = SearchRules(**{"prior": "uniform", "c": 1.25, **changes})
     search = TreeSearch(rules, "t0", 1234)
-    asked = drive(search, named({"children": SHAPE, "values": VALUES_A, "terminal_outcome": ENDS}), random.Random(5))
+    asked = drive(search, named(EXAMPLE_A), random.Random(5))
     return search, [name_of(ticket) for ticket in asked]
 
 
@@ -58,14 +51,10 @@ def nodes_of(search: TreeSearch) -> dict[str, Node]:
 
 
 def search_b(simulations: int) -> TreeSearch:
-    world = {
-        "children": SHAPE, "values": VALUES_B, "terminal_outcome": ENDS, "additive": True,
-        "logprobs": {name: math.log(prior) * len(name) ** 1.25 for name, prior in PRIORS_B.items()},
-    }  # fmt: skip
     fields = with_preset({"preset": "mcts_dpo", "sims": simulations})
     del fields["preset"]
     search = TreeSearch(SearchRules(**fields), "t0", 1234)
-    drive(search, named(world))
+    drive(search, named(EXAMPLE_B))
     return search
 
 
