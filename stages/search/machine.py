@@ -59,12 +59,15 @@ class TreeSearch:
         while self._applied in self._held:
             first, found = self._open[self._applied], self._held.pop(self._applied)
             self._count(found)
-            if self._fruitless(first, found):
+            fruitless = self._fruitless(first, found)
+            if fruitless and self._stop is None:
                 self._repeat(first)
                 return
             del self._open[self._applied]
             self._applied += 1
-            self._apply(first, found)
+            if not fruitless:  # else it was stopped before it could be tried again: the node stays open
+                self._apply(first, found)
+            self.tree.arrive(self.tree.nodes[first.node_id])
             self._fill()
 
     def stop(self, reason: str) -> None:
@@ -80,7 +83,7 @@ class TreeSearch:
 
     def _fruitless(self, ticket: Ticket, answer: Answer) -> bool:
         empty = ticket.kind == "expand" and not answer.branches and answer.error is None
-        return empty and ticket.attempt < self.rules.retries and self._stop is None
+        return empty and ticket.attempt < self.rules.retries
 
     def _repeat(self, ticket: Ticket) -> None:
         """The ticket once more, with another seed and in its old place: later answers wait for it."""
@@ -97,7 +100,6 @@ class TreeSearch:
             tree.keep_rollouts(node, answer.branches)
         else:
             self._mode.apply(node, ticket, answer)
-        tree.arrive(node)
         if ticket.number == 0 and self.rules.prefilter and node.rollouts_n:
             share = node.rollouts_c / node.rollouts_n
             if not self.rules.prefilter.low <= share <= self.rules.prefilter.high:

@@ -151,12 +151,12 @@ class Ultra(_Expanding):
     def attach(self, node: TreeNode, found: Sequence[Child], ticket: Ticket) -> list[TreeNode]:
         """Children as ends, but for the wrong attempt that the next turn goes on from."""
         wrong = next((i for i, child in enumerate(found) if child.outcome == -1), None)
-        if wrong is not None and node.depth + 1 < self.rules.max_depth:
-            found = [replace(c, terminal_reason=None) if i == wrong else c for i, c in enumerate(found)]
-            self.at = super().attach(node, found, ticket)[wrong]
-            return self.at.parent.children if self.at.parent else []
-        self.at = None
-        return super().attach(node, found, ticket)
+        if node.depth + 1 >= self.rules.max_depth:
+            wrong = None
+        found = [replace(child, terminal_reason=None) if i == wrong else child for i, child in enumerate(found)]
+        made = super().attach(node, found, ticket)
+        self.at = None if wrong is None else made[wrong]
+        return made
 
     def apply(self, node: TreeNode, ticket: Ticket, answer: Answer) -> None:
         """Keeps what the environment said to the attempt, then the attempts that follow."""

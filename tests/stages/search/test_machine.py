@@ -306,6 +306,17 @@ def test_a_deadline_lets_what_is_in_flight_come_home() -> None:
     assert table(search)[0].status == "budget_time"
 
 
+def test_an_empty_answer_after_the_deadline_leaves_its_node_open() -> None:
+    search, respond = TreeSearch(SearchRules(), "t", 0), random_world(0, SearchRules())
+    (first,) = search.next_tickets()
+    search.deliver(first, respond(first))
+    (second,) = search.next_tickets()
+    search.stop("budget_time")
+    search.deliver(second, Answer())
+    node = search.tree.nodes[second.node_id]
+    assert (search.status, node.terminal_reason, node.ready) == ("budget_time", None, True)
+
+
 def test_enough_separated_pairs_end_the_search() -> None:
     search, _ = run(SearchRules(enough_pairs=1, enough_margin=0.5, sims=200), 2)
     assert search.status == "solved_enough"
