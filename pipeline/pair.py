@@ -7,6 +7,7 @@ misread (prompt, chosen, rejected, messages, completion, label, margin, …) are
 from __future__ import annotations
 
 from pipeline.records import Message, Part, Record, Source
+from pipeline.tree import Fork
 
 
 class Attribute(Part, frozen=True):
@@ -76,26 +77,6 @@ class Constraint(Part, frozen=True):
     checker: str
     checker_version: str
     origin: str
-
-
-class Tree(Part, frozen=True):
-    """Where in a search tree the two arms part."""
-
-    tree_id: str
-    prefix_node_id: str
-    chosen_node_id: str
-    rejected_node_id: str
-    step_index: int
-    n_steps_chosen: int | None = None
-    n_steps_rejected: int | None = None
-    prefix_value: float | None = None
-    chosen_value: float | None = None
-    rejected_value: float | None = None
-    chosen_visits: int | None = None
-    rejected_visits: int | None = None
-    chosen_advantage: float | None = None
-    rejected_advantage: float | None = None
-    value_kind: str | None = None
 
 
 class Step(Part, frozen=True):
@@ -226,7 +207,7 @@ class Pair(Record, frozen=True, kw_only=True):
     rationale_kind: str | None = None
     rationale_model: str | None = None
     rationale_score: float | None = None
-    tree: Tree | None = None
+    tree: Fork | None = None
     chosen_steps: tuple[Step, ...] | None = None
     rejected_steps: tuple[Step, ...] | None = None
     chosen_gen: Generation | None = None

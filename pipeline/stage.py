@@ -24,6 +24,7 @@ from pipeline.errors import PlanError
 from pipeline.pair import Pair
 from pipeline.prompts import Template, load_template
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
+from pipeline.tree import Node, Tree
 
 R = TypeVar("R")
 
@@ -37,10 +38,12 @@ class Example(Generic[R]):
     judgments: Sequence[Judgment] = ()
     rationales: Sequence[Rationale] = ()
     pairs: Sequence[Pair] = ()
+    trees: Sequence[Tree] = ()
+    nodes: Sequence[Node] = ()
 
 
 FIELD_OF: Mapping[type[Record], str] = {
-    Candidate: "candidates", Judgment: "judgments", Rationale: "rationales", Pair: "pairs"
+    Candidate: "candidates", Judgment: "judgments", Rationale: "rationales", Pair: "pairs", Tree: "trees", Node: "nodes"
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py")
 LAYERS = [
     {"errors", "signals", "labels", "lifeline"},
     {"records", "ids"},
-    {"pair"},
+    {"pair", "tree"},
     {"prompts", "store", "engine"},
     {"tokenizer", "model_files", "config"},
     {"chat", "stage", "live", "remote", "vllm_arguments", "vllm_calls", "openai_protocol"},
@@ -39,7 +39,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # What an engine may know is less than its place in the list allows.
 ENGINES_MAY = {n for layer in LAYERS[:6] for n in layer} - {"store", "stage", "live", "remote"} | {"engines"}
 STAGES_MAY = {
-    "errors", "records", "pair", "ids", "prompts", "engine", "stage", "tokenizer", "labels", "model_files"
+    "errors", "records", "pair", "tree", "ids", "prompts", "engine", "stage", "tokenizer", "labels", "model_files"
 }  # fmt: skip
 
 THIRD_PARTIES = {

@@ -1,0 +1,86 @@
+"""A finished tree as the pair rules see it: rows, children, paths and ends. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from pipeline.tree import Node, Tree
+
+ScoreName = Literal["q", "mc", "advantage", "value"]
+CERTAIN = 10**6  # samples that an end is worth: its outcome cannot change
+
+
+class FinishedTree:
+    """The nodes of one tree in order of creation. Raises ValueError when they are not one whole tree."""
+
+    def __init__(self, tree: Tree, nodes: Sequence[Node]) -> None:
+        self.tree = tree
+        self.nodes = sorted(nodes, key=lambda node: node.node_id)
+        if [node.node_id for node in self.nodes] != list(range(len(self.nodes))) or not nodes:
+            raise ValueError(f"tree {tree.tree_id}: {len(nodes)} nodes with gaps; give all nodes of one tree")
+        self.children: list[list[Node]] = [[] for _ in self.nodes]
+        for node in self.nodes[1:]:
+            self.children[node.parent_id or 0].append(node)
+        self.ends = [(node, self.lineage(node)) for node in self.nodes[1:] if outcome(node)]
+
+    def lineage(self, node: Node) -> list[Node]:
+        """The nodes from the first step to `node`; empty for the root."""
+        path = []
+        while node.parent_id is not None:
+            path.append(node)
+            node = self.nodes[node.parent_id]
+        return path[::-1]
+
+    def continuation(self, node: Node, right: bool) -> list[Node] | None:
+        """From `node` to an end: the right one with the highest mean Q, or the wrong one with the lowest; None."""
+        depth = node.depth - 1
+        found = [
+            (mean_q(path[depth:]), end.node_id, path[depth:])
+            for end, path in self.ends
+            if outcome(end) == (1 if right else -1) and len(path) > depth and path[depth] is node
+        ]
+        if not found:
+            return None
+        return min(found, key=lambda entry: (-entry[0] if right else entry[0], entry[1]))[2]
+
+
+def outcome(node: Node) -> int:
+    """+1 for a right end, -1 for a wrong one, 0 for what is no end or not decided."""
+    return node.correct - node.wrong if node.is_terminal else node.outcome or 0
+
+
+def mean_q(path: Sequence[Node]) -> float:
+    """Mean Q over the steps of a path."""
+    return math.fsum([node.q for node in path]) / len(path)
+
+
+def score(node: Node, name: ScoreName) -> float | None:
+    """The score by which siblings are compared; None when it is not known."""
+    found: float | None = getattr(node, name)
+    return found
+
+
+def samples(node: Node) -> int:
+    """How many decided samples stand behind `mc`; an end is certain."""
+    return CERTAIN if node.is_terminal and outcome(node) else node.mc_n
+
+
+def text_of(path: Sequence[Node]) -> str:
+    """The steps as one text."""
+    return "".join([node.step_text for node in path])
+
+
+def tokens_of(path: Sequence[Node]) -> tuple[int, ...]:
+    """The steps as token ids, with what an environment said between them."""
+    ids: list[int] = []
+    for node in path:
+        ids += node.step_token_ids
+        ids += node.observation_token_ids if node is not path[-1] else ()
+    return tuple(ids)
+
+
+def common_prefix(a: Sequence[object], b: Sequence[object]) -> int:
+    """How many items two sequences begin with in common."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

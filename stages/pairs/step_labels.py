@@ -1,0 +1,73 @@
+"""Labels of single steps: for process reward models, and unpaired ones for KTO (spec mcts R5). Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stages.pairs.finished import FinishedTree, samples, score
+from stages.pairs.step_rules import StepRule, eligible
+from stages.pairs.trajectories import Leaf
+
+
+class LabelRule(BaseModel):
+    """min_samples: decided ends behind a label; above: hard label 1 where mc exceeds it (0: any right end, HE)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_samples: int = Field(1, ge=1)
+    above: float = Field(0.0, ge=0, lt=1)
+
+
+class StepLabels(NamedTuple):
+    """Labels along one trajectory, up to and with its first hard 0. None: too few samples.
+
+    consensus: whether a judge, if asked, found the same first error (index from 0, None: no error).
+    """
+
+    soft: list[float | None]
+    hard: list[int | None]
+    consensus: bool | None = None
+
+    @property
+    def first_error(self) -> int | None:
+        """Index of the first step labelled 0."""
+        return self.hard.index(0) if 0 in self.hard else None
+
+
+def step_labels(leaf: Leaf, rule: LabelRule) -> StepLabels:
+    """soft: mc of each step; hard: whether it exceeds `above`."""
+    soft: list[float | None] = []
+    hard: list[int | None] = []
+    for node in leaf.path:
+        known = node.mc is not None and samples(node) >= rule.min_samples
+        soft.append(node.mc if known else None)
+        hard.append(int(node.mc > rule.above) if node.mc is not None and known else None)
+        if hard[-1] == 0:
+            break
+    return StepLabels(soft, hard)
+
+
+def agreed(labels: StepLabels, judged_error: int | None) -> StepLabels:
+    """The labels with the flag set whether the judge's first error is theirs."""
+    return labels._replace(consensus=labels.first_error == judged_error)
+
+
+class Unpaired(NamedTuple):
+    """One step with a thumb up or down; weight: how far its score lies from the middle."""
+
+    node_id: int
+    label: bool
+    weight: float
+
+
+def unpaired(tree: FinishedTree, rule: StepRule) -> list[Unpaired]:
+    """Every eligible node whose score is at least half a margin away from 0."""
+    made = []
+    for parent in tree.nodes:
+        for node in eligible(tree, parent, rule):
+            value = score(node, rule.score)
+            if value is not None and value != 0 and abs(value) >= rule.margin / 2:
+                made.append(Unpaired(node.node_id, value > 0, abs(value)))
+    return made

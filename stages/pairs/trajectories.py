@@ -1,0 +1,123 @@
+"""Whole answers out of a tree: right against wrong leaves, and ranked lists (spec mcts R5). Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline import ids
+from pipeline.tree import Node
+from stages.pairs.finished import FinishedTree, common_prefix, mean_q, outcome
+from stages.pairs.segments import Segment
+from stages.pairs.step_rules import StepPair
+
+
+class TrajectoryRule(BaseModel):
+    """Which wrong leaf stands against a right one: best_worst (lowest mean Q), hard_negative (longest common prefix) or
+    random."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    order: Literal["best_worst", "hard_negative", "random"] = "hard_negative"
+    max_pairs: int = Field(4, ge=1)  # of a tree
+    max_uses: int = Field(1, ge=1)  # of a leaf
+
+
+class Leaf(NamedTuple):
+    """An answered end with the path to it and the mean Q of its steps."""
+
+    node: Node
+    path: list[Node]
+    mean: float
+
+
+def leaves(tree: FinishedTree) -> list[Leaf]:
+    """Ends with a decided outcome, highest mean Q first, then by node id."""
+    found = [Leaf(node, path, mean_q(path)) for node, path in tree.ends if node.is_terminal]
+    return sorted(found, key=lambda leaf: (-leaf.mean, leaf.node.node_id))
+
+
+def trajectory_pairs(tree: FinishedTree, rule: TrajectoryRule) -> list[Segment]:
+    """Right leaves, best first, each with up to `max_uses` wrong ones; margin: difference of the mean Q."""
+    everything = leaves(tree)
+    right = [leaf for leaf in everything if outcome(leaf.node) > 0]
+    wrong = sorted((leaf for leaf in everything if outcome(leaf.node) < 0), key=lambda w: (w.mean, w.node.node_id))
+    drawn = ids.stream("trajectory_pairs", tree.tree.tree_id, rule.order)
+    uses: dict[int, int] = {}
+    made: list[Segment] = []
+    for good in right:
+        for bad in ORDERS[rule.order](good, wrong, drawn):
+            if len(made) == rule.max_pairs:
+                return made
+            pair = good.node.node_id, bad.node.node_id
+            if max(uses.get(name, 0) for name in pair) < rule.max_uses:
+                uses |= {name: uses.get(name, 0) + 1 for name in pair}
+                arms = tuple(good.path), tuple(bad.path)
+                made.append(Segment(StepPair(0, *pair, good.mean - bad.mean), "trajectory", (), *arms))
+    return made
+
+
+def _as_given(good: Leaf, wrong: Sequence[Leaf], drawn: random.Random) -> list[Leaf]:
+    return list(wrong)
+
+
+def _nearest(good: Leaf, wrong: Sequence[Leaf], drawn: random.Random) -> list[Leaf]:
+    return sorted(wrong, key=lambda bad: -shared_steps(good, bad))
+
+
+def _shuffled(good: Leaf, wrong: Sequence[Leaf], drawn: random.Random) -> list[Leaf]:
+    return drawn.sample(wrong, len(wrong))
+
+
+ORDERS: Mapping[str, Callable[[Leaf, Sequence[Leaf], random.Random], list[Leaf]]] = {
+    "best_worst": _as_given,
+    "hard_negative": _nearest,
+    "random": _shuffled,
+}
+
+
+def shared_steps(a: Leaf, b: Leaf) -> int:
+    """Steps two leaves have in common from the prompt on."""
+    return common_prefix([n.node_id for n in a.path], [n.node_id for n in b.path])
+
+
+class ListRule(BaseModel):
+    """When the leaves of a tree make a ranked list (TPO), and how long it may be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_size: int = Field(8, ge=3)
+    min_levels: int = Field(3, ge=2)  # different scores
+    min_spread: float = Field(0.5, ge=0)  # best score minus worst
+
+
+class Ranked(NamedTuple):
+    """A place in a ranked list; score on [-1, 1]; `shared`: steps in common with the best."""
+
+    leaf: Leaf
+    score: float
+    shared: int
+
+
+def ranked_list(tree: FinishedTree, rule: ListRule) -> list[Ranked]:
+    """The leaves by (outcome, mean Q), best first; empty when they do not differ enough.
+
+    score = (2 outcome + mean Q) / 3 puts that order on one scale. Too long a list keeps its best, its worst and what
+    lies evenly between.
+    """
+    scored = [((2 * outcome(leaf.node) + max(-1.0, min(1.0, leaf.mean))) / 3, leaf) for leaf in leaves(tree)]
+    scored.sort(key=lambda entry: (-entry[0], entry[1].node.node_id))
+    scored = [scored[i] for i in spread(len(scored), rule.max_size)]
+    levels = {round(value, 12) for value, _ in scored}
+    if len(levels) < rule.min_levels or scored[0][0] - scored[-1][0] < rule.min_spread:
+        return []
+    best = scored[0][1]
+    return [Ranked(leaf, value, shared_steps(best, leaf)) for value, leaf in scored]
+
+
+def spread(n: int, size: int) -> list[int]:
+    """At most `size` of n places: the first, the last, and evenly spaced ones between."""
+    return list(range(n)) if n <= size else [i * (n - 1) // (size - 1) for i in range(size)]
