@@ -5,18 +5,34 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 if TYPE_CHECKING:
-    import subprocess
-
     from tests.conftest import Site
 
 GONE_S = 30.0  # for Ray's own processes to follow their driver
+
+# Two nodes on one machine. A line on stdin ends the second one as a power cut does, another line the cluster.
+CLUSTER = """
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+second = cluster.add_node(num_cpus=2)
+cluster.wait_for_nodes()
+print("up", flush=True)
+input()
+cluster.remove_node(second, allow_graceful=False)
+print("lost", flush=True)
+input()
+cluster.shutdown()
+"""
 
 
 def engines(policy: str = "faults:slow", replicas: int = 1, **resources: Any) -> dict[str, Any]:
@@ -162,3 +178,68 @@ def test_a_cluster_that_is_not_there_is_one_line(site: Site, ray_config: dict[st
     code, _, err = site.command("run", site.save(ray_config), "--address", "127.0.0.1:1")
     assert code == 2
     assert "no Ray cluster at '127.0.0.1:1'" in err.splitlines()[-1]
+
+
+@pytest.fixture
+def cluster(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
+    """A cluster of two nodes of two CPUs, found by `--address auto`."""
+    pytest.importorskip("ray")
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:  # short: it holds sockets
+        for name, value in {
+            "RAY_TMPDIR": folder, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64, "RAY_USAGE_STATS_ENABLED": "0",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }.items():  # fmt: skip
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        process = subprocess.Popen(
+            [sys.executable, "-c", CLUSTER], text=True, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            until(process, "up")
+            yield process
+            process.communicate("\n\n", timeout=60)
+            assert all_gone(process, site)
+        finally:
+            process.kill()
+            process.communicate()
+            for left in of_session(process, site):
+                left.kill()
+
+
+def until(process: subprocess.Popen[str], said: str) -> None:
+    """Reads its output as far as the line `said`."""
+    assert process.stdout is not None
+    assert any(line.strip() == said for line in process.stdout), f"it ended before it said {said!r}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_run_that_joined_a_cluster_outlives_the_loss_of_a_node_and_leaves_the_cluster_as_it_was(
+    site: Site, ray_config: dict[str, Any], cluster: subprocess.Popen[str]
+) -> None:
+    ray_config["engines"] = engines("faults:held", replicas=2, cpus=2)  # one replica fills a node
+    ray_config["engines"]["judge"]["resources"]["cpus"] = 0
+    (site.folder / "go").touch()
+    whole = calm(site, ray_config)
+    for old in (*site.folder.glob("pid-*"), *site.folder.glob("judge-*"), site.folder / "go"):
+        old.unlink()
+    path = site.save(ray_config)
+    with site.start("run", path, "--address", "auto") as process:
+        while len(list(site.folder.glob("pid-*"))) < 2:  # shards are under way on both nodes
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.02)
+        assert cluster.stdin is not None
+        cluster.stdin.write("\n")
+        cluster.stdin.flush()
+        until(cluster, "lost")
+        (site.folder / "go").touch()
+        _, err = process.communicate(timeout=250)
+    assert process.returncode == 0, err
+    assert "retrying job generate" in err
+    assert site.files() == whole
+    assert site.leftovers() == []
+    ray_config["name"] = "again"
+    ray_config["engines"]["policy"]["resources"]["replicas"] = 1
+    code, _, err = site.command("run", site.save(ray_config), "--address", "auto")
+    assert code == 0, err
