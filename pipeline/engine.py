@@ -82,7 +82,8 @@ class Completion(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """The one place where text of models enters, whatever the engine."""
-        force_setattr(self, "text", storable(self.text))
+        if not self.text.isascii():
+            force_setattr(self, "text", storable(self.text))
 
 
 class ScoreRequest(Struct, frozen=True):
