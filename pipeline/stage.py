@@ -99,9 +99,9 @@ class Stage(BaseModel):
         alias = getattr(self, "engine", None)
         return (alias,) if alias else ()
 
-    def capabilities(self) -> frozenset[str]:
-        """What its engines must be able to do."""
-        return frozenset({"generate"}) if self.engines() else frozenset()
+    def capabilities(self, alias: str) -> frozenset[str]:
+        """What its engine `alias` must be able to do."""
+        return frozenset({"generate"})
 
     def templates(self) -> tuple[Template, ...]:
         """The templates it uses; their full texts are part of the recipe."""
