@@ -18,6 +18,7 @@ from pipeline.plan import Job, Plan
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
 from pipeline.stage import FIELD_OF, Context, Example, Slice, SourceIndex, SourceStage
 from pipeline.store import Report, Store
+from pipeline.tree import Tree
 from pipeline.watchdog import Watchdog
 
 R = TypeVar("R", bound=Record)
@@ -55,6 +56,7 @@ class Worker:
             examples = self._examples(job, shard)
             with Watchdog(f"job {job.name}, shard {shard}, engine {', '.join(job.stage.engines()) or 'none'}",
                           self.plan.config.watchdog_s) as dog:  # fmt: skip
+                ctx.alive = dog.alive
                 rows = await self._process(job, shard, examples, ctx, dog)
             size = len(examples)
         report = self._commit(job, shard, rows, size, ctx)
@@ -112,10 +114,16 @@ class Worker:
     ) -> list[Record]:  # fmt: skip
         if not job.stage.engines():  # nothing to wait for: no task per example
             return [row for e in examples for row in await self._one(job, e, ctx, dog)]
+        seats = asyncio.Semaphore(job.stage.at_once() or len(examples) or 1)
+
+        async def seated(example: Example[Any]) -> Sequence[Record]:
+            async with seats:
+                return await self._one(job, example, ctx, dog)
+
         try:
             async with asyncio.TaskGroup() as group:
                 dog.watch(asyncio.current_task())
-                tasks = [group.create_task(self._one(job, e, ctx, dog)) for e in examples]
+                tasks = [group.create_task(seated(example)) for example in examples]
         except ExceptionGroup as failures:
             error = _first(failures)
             if isinstance(error, EngineError):  # a death stays one: the driver counts it less
@@ -180,4 +188,6 @@ def _total(rows: Sequence[Record]) -> int:
             total += row.n_tokens or 0
         elif isinstance(row, Judgment):
             total += row.n_out or 0
+        elif isinstance(row, Tree):
+            total += row.gen_tokens + row.eval_tokens
     return total

@@ -44,8 +44,9 @@ class Scripted(EngineConfig):
 
     def capabilities(self) -> frozenset[Capability]:
         """All that there is a function for."""
-        more: set[Capability] = {"token_texts", *(["score"] if self.score else [])}
-        return super().capabilities() | more | ({"embed"} if self.embed else set())
+        more: set[Capability] = {"score"} if self.score else set()
+        texts: set[Capability] = {"token_texts"}
+        return super().capabilities() | texts | more | ({"embed"} if self.embed else set())
 
     def check(self) -> None:
         """Raises PlanError when a function cannot be imported."""
