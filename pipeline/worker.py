@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pipeline.engine import Engine
-from pipeline.errors import EngineError, Rejected
+from pipeline.errors import EngineError, PlanError, Rejected
+from pipeline.journal import Journal, JournaledEngine
 from pipeline.plan import Job, Plan
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
 from pipeline.stage import FIELD_OF, Context, Example, Slice, SourceIndex, SourceStage
@@ -50,16 +51,25 @@ class Worker:
         started = time.monotonic()
         job = self.plan.jobs[job_name]
         ctx = self._context(job)
+        journal = None
         if isinstance(job.stage, SourceStage):
             rows, size = self._read_source(job, job.stage, shard)
         else:
             examples = self._examples(job, shard)
+            journal = self._journal(job, shard, ctx)
             with Watchdog(f"job {job.name}, shard {shard}, engine {', '.join(job.stage.engines()) or 'none'}",
                           self.plan.config.watchdog_s) as dog:  # fmt: skip
                 ctx.alive = dog.alive
-                rows = await self._process(job, shard, examples, ctx, dog)
+                try:
+                    rows = await self._process(job, shard, examples, ctx, dog)
+                except BaseException:
+                    if journal is not None:
+                        journal.close()
+                    raise
             size = len(examples)
         report = self._commit(job, shard, rows, size, ctx)
+        if journal is not None:
+            journal.close(delete=True)
         return Outcome(job_name, shard, report, time.monotonic() - started)
 
     def _context(self, job: Job) -> Context:
@@ -74,6 +84,16 @@ class Worker:
             engine_kinds={alias: c.kind for alias, c in configs.items()},
             engine_families={alias: c.family for alias, c in configs.items()},
         )
+
+    def _journal(self, job: Job, shard: int, ctx: Context) -> Journal | None:
+        """Where the stage asks for one, the shard's journal, with the engines of `ctx` behind it."""
+        if not getattr(job.stage, "journal", False):
+            return None
+        if not self.store.is_local:
+            raise PlanError(f"job {job.name}: journal: true needs a runs_dir on a disk, {self.store.root} is none")
+        journal = Journal(self.store.path(job.name, f"{shard:05d}.journal"))
+        ctx.engines = {alias: JournaledEngine(alias, engine, journal) for alias, engine in ctx.engines.items()}
+        return journal
 
     def _read_source(self, job: Job, stage: SourceStage, shard: int) -> tuple[list[Record], int]:
         start, stop, offset = self.index.slices[shard]

@@ -126,7 +126,9 @@ class Answering:
     def _with_answer(self, child: Child, ticket: Ticket) -> Child:
         """A step that states a marked final answer ends there, whatever the policy would add."""
         check = self.fields.verify
-        if not (check and self.fields.end_at_answer and self.reference) or child.finish_reason != "stop":
+        if not self.fields.end_at_answer or check is None or self.reference is None or check.method == "regex":
+            return child
+        if child.finish_reason != "stop":
             return child
         line = shown(ticket.prefix_text, child.text, self.fields.delimiters)[1]
         return replace(child, final_answer=marked_answer(line, check.marker))

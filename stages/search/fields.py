@@ -79,6 +79,7 @@ class SearchFields(SearchRules):
 
     Sources of values: verify (ends, against the reference), self_eval, judge, and `rollouts` completions of each step
     that is no end. end_at_answer: a step that states a marked final answer is an end, whatever the policy adds.
+    journal: keep every answer beside the shard, so that a killed search computes nothing twice.
     max_trees: trees of a shard under way at a time; default: all of the shard.
     """
 
@@ -91,6 +92,7 @@ class SearchFields(SearchRules):
     self_eval: SelfEval | None = None
     judge: Grading | None = None
     rollouts: int = Field(0, ge=0)
+    journal: bool = False
     max_trees: int | None = Field(None, ge=1)
 
     @model_validator(mode="before")

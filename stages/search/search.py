@@ -33,7 +33,7 @@ class Search(SearchFields, Stage):
     """
 
     version: ClassVar[int] = 1
-    not_identity: ClassVar[frozenset[str]] = frozenset({"max_trees"})
+    not_identity: ClassVar[frozenset[str]] = frozenset({"max_trees", "journal"})
     template_variables: ClassVar[frozenset[str]] = frozenset(
         {"prompt", "prefix", "step", "reference", "option_a", "option_b", "options"}
     )

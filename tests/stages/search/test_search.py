@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import Counter
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from benchmarks import scripted_sums
 from pipeline.engine import Completion, Engine, Request
 from pipeline.engines.scripted import Scripted
-from pipeline.errors import PlanError, Rejected
+from pipeline.errors import EngineError, PlanError, Rejected
 from pipeline.records import Message, Prompt
 from pipeline.stage import Context, Example
 from pipeline.tree import Node, Tree
@@ -283,6 +284,27 @@ def test_a_killed_search_goes_on_and_ends_as_if_nothing_had_been(site: Site) -> 
     assert shards(site) != undisturbed
     site.run(wanted)
     assert shards(site) == undisturbed
+
+
+def fails_midway(request: Request) -> list[Completion]:
+    """The policy, that breaks at its thirtieth request until the test repairs it."""
+    if len(asked) == 30:
+        raise EngineError("out of memory")
+    return watched(request)
+
+
+def test_with_a_journal_nothing_is_asked_twice(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = "tests.stages.search.test_search"
+    wanted = config(site, policy=f"{here}:fails_midway", journal=True) | {"max_attempts": 1}
+    asked.clear()
+    with pytest.raises(EngineError, match="out of memory"):
+        site.run(wanted)
+    assert list((site.folder / "runs/t/search").glob("*.journal"))
+    monkeypatch.setattr(sys.modules[here], "fails_midway", watched)
+    site.run(wanted)
+    assert len({request.key for request in asked}) == len(asked)
+    assert not list((site.folder / "runs/t/search").glob("*.journal"))
+    assert shards(site) == calm(site, wanted)
 
 
 @pytest.mark.timeout(300)
