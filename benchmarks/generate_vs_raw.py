@@ -19,7 +19,7 @@ from pipeline.prompts import load_template
 from pipeline.report import gather
 from pipeline.tokenizer import load_tokenizer
 
-PROMPTS, ROUNDS = 1000, 3
+PROMPTS, ROUNDS = 400, 3
 SAMPLING = {"n": 4, "temperature": 1.0, "max_tokens": 96}
 ENGINE = {"max_model_len": 1024, "max_num_seqs": 128}
 # What our engine sets itself on a CPU; vLLM ends at seeded prompts that are prefilled in parts.

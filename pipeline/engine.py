@@ -91,7 +91,8 @@ class Completion(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """The one place where text of models enters, whatever the engine."""
-        force_setattr(self, "text", storable(self.text))
+        if not self.text.isascii():
+            force_setattr(self, "text", storable(self.text))
         if self.token_texts is not None:
             force_setattr(self, "token_texts", tuple([storable(text) for text in self.token_texts]))
 

@@ -156,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m models.abacus.evaluate", description=__doc__)
     parser.add_argument("--model", type=Path, default=HERE)
-    parser.add_argument("--count", type=int, default=500, help="problems, or examples of each role")
+    parser.add_argument("--count", type=int, default=300, help="problems, or examples of each role")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="also write the rows here")
     options = parser.parse_args(argv)

@@ -32,6 +32,9 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     ),
 }
 
+END = "End: "
+"""Before the last word, which so stands behind a blank as in the demand: the same token, a mere copy."""
+
 ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
@@ -96,9 +99,9 @@ def check(instruction: Instruction, response: str) -> bool | None:
     raise ValueError(f"unknown instruction {kind!r}, one of {', '.join(KINDS)}")
 
 
-def draw(rng: random.Random) -> tuple[Instruction, ...]:
-    """One demand, or two that can both be met."""
-    first = rng.choice(KINDS)
+def draw(rng: random.Random, first: str | None = None) -> tuple[Instruction, ...]:
+    """One demand (of the kind `first`, where given), or two that can both be met."""
+    first = first or rng.choice(KINDS)
     chosen = [first]
     if rng.random() < 0.35:
         fitting = {
@@ -142,5 +145,5 @@ def formatted(problem: Problem, instructions: tuple[Instruction, ...]) -> str:
         lines = [", ".join(lines)]
     lines.append(f"Answer: {in_words(problem.answer) if 'words' in values else problem.answer}")
     if "end_word" in values:
-        lines.append(values["end_word"])
+        lines.append(f"{END}{values['end_word']}")
     return "\n".join(lines)

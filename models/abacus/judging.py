@@ -6,7 +6,6 @@ solving serves judging; the copy stands next to the result, so that comparing th
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 from models.abacus.problems import Problem
@@ -78,8 +77,3 @@ def contrast(problem: Problem, response_a: str, response_b: str) -> Contrast | N
 def comparison(found: Contrast) -> str:
     """The work up to where the solutions part, and the better one."""
     return "\n".join([*found.work, f"Answer: {found.better}"])
-
-
-def option_texts(rng: random.Random) -> tuple[str, str]:
-    """Words for a right and a wrong step, mostly those that the program shows."""
-    return rng.choice([(CORRECT, WRONG)] * 6 + [("right", "wrong"), ("correct", "incorrect")])

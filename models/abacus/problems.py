@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-LARGEST = 120
+LARGEST = 600
 """No number in a problem or in its solution is larger, so that a small model can learn the arithmetic."""
 
 STEP_COUNTS = (2, 3, 4, 5)
-STEP_WEIGHTS = (35, 35, 20, 10)
+STEP_WEIGHTS = (20, 30, 30, 20)
 SPLITS = ("train", "heldout", "quickstart")
 
 

@@ -14,19 +14,19 @@ def _events(teller: Teller, events: list[Callable[[Teller], None]], most: int) -
 
 
 def _gain(t: Teller) -> None:
-    n = t.number(4, 75)
+    n = t.number(4, 150)
     t.say(f"{{she}} finds {n} more.", f"{{she}} buys {n} more.", f"{{other}} gives {{her}} {n} more.")
     t.plan(t.total, "+", n)
 
 
 def _lose(t: Teller) -> None:
-    n = t.number(5, min(t.value() - 2, 75))
+    n = t.number(5, min(t.value() - 2, 150))
     t.say(f"{{she}} gives {n} to {{other}}.", f"{{she}} loses {n} of them.", f"{{she}} uses {n} of them.")
     t.plan(t.total, "-", n)
 
 
 def _packs(t: Teller) -> None:
-    k, n, before = t.number(2, 9), t.number(4, 15), t.total
+    k, n, before = t.number(2, 9), t.number(4, 30), t.total
     t.say(
         f"{{she}} buys {k} {{box}} with {n} {{things}} each.",
         f"{{other}} brings {{her}} {k} {{box}} of {n} {{things}}.",
@@ -36,7 +36,7 @@ def _packs(t: Teller) -> None:
 
 def _friends(t: Teller) -> None:
     k, before = t.number(2, 9), t.total
-    n = t.number(3, min((t.value() - 2) // k, 40))
+    n = t.number(3, min((t.value() - 2) // k, 80))
     t.say(f"{{she}} gives {n} to each of {k} friends.", f"{k} friends take {n} {{things}} each.")
     t.plan(before, "-", t.plan(k, "x", n))
 
@@ -49,12 +49,12 @@ def _grow(t: Teller) -> None:
 
 
 def _start_things(t: Teller) -> None:
-    a, b, k, way = t.number(8, 80), t.number(4, 60), t.number(2, 9), t.rng.randrange(6)
+    a, b, k, way = t.number(8, 160), t.number(4, 120), t.number(2, 9), t.rng.randrange(6)
     if way == 0:
         t.say(f"{{name}} has {a} {{things}}.", f"{{name}} collects {a} {{things}}.")
         t.total = a
     elif way == 1:
-        n = t.number(4, 30)
+        n = t.number(4, 60)
         t.say(
             f"{{name}} has {k} {{box}} with {n} {{things}} in each.",
             f"{{name}} fills {k} {{box}} with {n} {{things}} each.",
@@ -71,7 +71,7 @@ def _start_things(t: Teller) -> None:
         t.say(f"{{name}} has {a} {{things}}. {{other}} has {k} times as many. They put them together.")
         t.plan(a, "+", t.plan(a, "x", k))
     else:
-        n, j, m = t.number(4, 20), t.number(2, 9), t.number(4, 20)
+        n, j, m = t.number(4, 40), t.number(2, 9), t.number(4, 40)
         t.say(f"{{name}} has {k} bags of {n} {{things}} and {j} jars of {m} {{things}}.")
         first = t.plan(k, "x", n)
         t.plan(first, "+", t.plan(j, "x", m))
@@ -100,11 +100,11 @@ def things(rng: random.Random) -> Story:
         )
         t.plan(t.total, "x", p)
     elif way == 4:
-        goal = t.value() + t.number(3, 100)
+        goal = t.value() + t.number(3, 200)
         t.say(f"{{she}} wants {goal}. How many are missing?", f"The goal is {goal}. How many more are needed?")
         t.plan(goal, "-", t.total)
     else:
-        k, p = t.divisor(), t.number(2, 15)
+        k, p = t.divisor(), t.number(2, 30)
         t.say(f"They are packed in bags of {k}, and each bag is sold for {p} coins. How many coins is that?")
         t.plan(t.plan(t.total, "/", k), "x", p)
     return t.done()
@@ -113,7 +113,7 @@ def things(rng: random.Random) -> Story:
 def shop(rng: random.Random) -> Story:
     """Prices, coupons and change."""
     t = Teller(rng)
-    k, p, j, q = t.number(2, 9), t.number(4, 30), t.number(2, 9), t.number(4, 30)
+    k, p, j, q = t.number(2, 9), t.number(4, 60), t.number(2, 9), t.number(4, 60)
     if rng.random() < 0.55:
         t.say(f"{{name}} buys {k} {{good}} at {p} coins each and {j} {{good2}} at {q} coins each.")
         first = t.plan(k, "x", p)
@@ -124,7 +124,7 @@ def shop(rng: random.Random) -> Story:
             f"One of the {{good}} costs {p} coins. {{name}} takes {k}.",
         )
         t.plan(k, "x", p)
-    off, extra = t.number(4, min(60, t.value() - 2)), t.number(2, 30)
+    off, extra = t.number(4, min(120, t.value() - 2)), t.number(2, 60)
     if rng.random() < 0.5:
         t.say(f"A coupon takes {off} coins off.", f"The shop lowers the bill by {off} coins.")
         t.plan(t.total, "-", off)
@@ -135,7 +135,7 @@ def shop(rng: random.Random) -> Story:
     if way == 0:
         t.say("How many coins does {name} pay?", "What does it cost in all?")
     elif way == 1:
-        paid = t.value() + t.number(2, 75)
+        paid = t.value() + t.number(2, 150)
         t.say(
             f"{{she}} pays with {paid} coins. How many coins come back?",
             f"{{name}} had {paid} coins. How many are left?",
@@ -151,25 +151,25 @@ def shop(rng: random.Random) -> Story:
 def road(rng: random.Random) -> Story:
     """Distances by day, what is left of a trip, fuel."""
     t = Teller(rng)
-    k, d = t.number(2, 9), t.number(7, 45)
+    k, d = t.number(2, 9), t.number(7, 90)
     if rng.random() < 0.6:
         t.say(f"{{name}} drives {d} km a day for {k} days.", f"For {k} days {{name}} rides {d} km every day.")
         t.plan(d, "x", k)
     else:
-        e = t.number(7, 75)
+        e = t.number(7, 150)
         t.say(f"{{name}} drives {d} km on Monday and {e} km on Tuesday.")
         t.plan(d, "+", e)
     if rng.random() < 0.5:
-        c = t.number(5, 60)
+        c = t.number(5, 120)
         t.say(f"Then {{she}} goes {c} km further.".replace("{she}", "{name}"), f"The next day adds {c} km.")
         t.plan(t.total, "+", c)
     if rng.random() < 0.4:
-        j, c, before = t.number(2, 9), t.number(3, 20), t.total
+        j, c, before = t.number(2, 9), t.number(3, 40), t.total
         t.say(f"After that come {j} trips of {c} km.")
         t.plan(before, "+", t.plan(j, "x", c))
     way = rng.randrange(4)
     if way == 0:
-        whole = t.value() + t.number(6, 150)
+        whole = t.value() + t.number(6, 300)
         t.say(f"The whole way is {whole} km. How many km are left?")
         t.plan(whole, "-", t.total)
     elif way == 1:

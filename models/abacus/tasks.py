@@ -106,9 +106,13 @@ class Maker:
         self.rng.shuffle(lines)
         return Example("drill", "<|user|>", "\n".join(line.equation() for line in lines))
 
-    def format(self) -> Example:
-        """A problem with demands on the form."""
-        problem, instructions = self.problem(), formats.draw(self.rng)
+    def end_word(self) -> Example:
+        """The rarest demand: copying a word is learnt nowhere else, and only where nearly every update holds it."""
+        return self.format("end_word")
+
+    def format(self, first: str | None = None) -> Example:
+        """A problem with demands on the form; `first` names one of them."""
+        problem, instructions = self.problem(), formats.draw(self.rng, first)
         text = f"{problem.text} {formats.demand(self.rng, instructions)}"
         reply = formats.formatted(problem, instructions)
         return Example(
@@ -134,8 +138,7 @@ class Maker:
         index = min(index, len(lines) - 1)
         step = lines[index]
         option_a = self.rng.random() < 0.5
-        texts = judging.option_texts(self.rng)
-        texts = texts if option_a else (texts[1], texts[0])
+        texts = (judging.CORRECT, judging.WRONG) if option_a else (judging.WRONG, judging.CORRECT)
         reading = read(step)
         # An answer line where a step belongs states no result of that step.
         given = (reading.result(0) if STEP.match(step) else "none") if index < len(problem.steps) else reading.answer

@@ -36,8 +36,11 @@ def _corpus() -> Iterator[str]:
             for special in SPECIAL:
                 text = text.replace(special, "\0")
             yield from text.split("\0")
-    for word in (*WORDS, *NUMBER_WORDS):
-        yield from (f" {word}.", f"\n{word}", f"Answer: {word}")
+    # Often enough to be one token each: a word that is copied whole is copied surely.
+    for word in NUMBER_WORDS:
+        yield from (f"Answer: {word}",) * 10
+    for word in WORDS:
+        yield from (f" {word}.",) * 400
 
 
 def build() -> PreTrainedTokenizerFast:

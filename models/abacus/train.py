@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 from transformers import PreTrainedTokenizerFast
 
+from models.abacus.formats import WORDS
 from models.abacus.judging import CORRECT, WRONG
 from models.abacus.net import Net, config, export, load_llama, soften, to_llama
 from models.abacus.optim import Muon
@@ -25,20 +26,41 @@ from models.abacus.tokenizer import build
 from pipeline.prompts import load_template
 
 HERE = Path(__file__).parent
-LEARNING = {"drill": 0.40, "solve": 0.32, "format": 0.08, "rate": 0.10, "check": 0.06, "compare": 0.03, "explain": 0.01}
-JUDGING = {"drill": 0.06, "solve": 0.08, "format": 0.08, "rate": 0.31, "check": 0.18, "compare": 0.20, "explain": 0.09}
+LEARNING = {
+    "drill": 0.34,
+    "solve": 0.26,
+    "format": 0.08,
+    "end_word": 0.08,
+    "rate": 0.10,
+    "check": 0.08,
+    "compare": 0.04,
+    "explain": 0.02,
+}
+JUDGING = {
+    "drill": 0.06,
+    "solve": 0.06,
+    "format": 0.09,
+    "end_word": 0.11,
+    "rate": 0.22,
+    "check": 0.16,
+    "compare": 0.16,
+    "explain": 0.14,
+}
 """Shares of the examples, while arithmetic is learnt and after. Judging wants most of the tokens: it is longer."""
 
 JUDGING_FROM = 0.25
-SAMPLING_AT = (0.42, 0.68)
+SAMPLING_AT = (0.42, 0.80)
 """Where in the training the model's own solutions join those it learns to judge."""
 
 CHUNK = 1200
-TAU = 1.5
+SAVE_EVERY = 4.0  # minutes
+TAU = 1.65
 """Trained to the end the policy is too sure of itself to be worth comparing with itself: its logits are divided by this."""
 
-VERDICT_WEIGHT = 5.0
-"""Of the words that say whether two numbers agree: one token in twenty, and the one the judging rests on."""
+DECISIVE = (f" {CORRECT}", f" {WRONG}", " A", " B", "A", "B", *(f" {word}" for word in WORDS))
+DECISIVE_WEIGHT = 5.0
+"""Of the words that say whether two numbers agree, which side or option it is, or end a reply as demanded: one token in
+twenty, and the one the reply rests on."""
 
 
 @dataclass
@@ -114,7 +136,7 @@ def sample_own(
     model = to_llama(net).to(next(net.parameters()).device)
     chosen = [make_problem(rng) for _ in range(problems)]
     prompts = [prompt_text("generate", prompt=p.text, principle="") for p in chosen for _ in range(each)]
-    texts = reply(model, tokenizer, prompts, temperature=1.0, most=90, batch=480)
+    texts = reply(model, tokenizer, prompts, temperature=1.0, most=110, batch=480)
     return [Sampled(p, tuple(texts[i * each : (i + 1) * each])) for i, p in enumerate(chosen)]
 
 
@@ -148,7 +170,8 @@ class Trainer:
         self.forward = torch.compile(self.net, dynamic=True) if options.compile else self.net
         self.optimizers = optimizers(self.net)
         self.highest = [o.param_groups[0]["lr"] for o in self.optimizers]
-        self.verdicts = self.tokenizer(f" {CORRECT} {WRONG}", return_tensors="pt").input_ids[0].to(self.device)
+        decisive = {i for text in DECISIVE for i in self.tokenizer(text, add_special_tokens=False).input_ids}
+        self.decisive = torch.tensor(sorted(decisive), device=self.device)
         self.pool: list[Sampled] = []
         self.progress = Progress(options.tokens, options.minutes, options.start)
 
@@ -158,7 +181,7 @@ class Trainer:
         kept = learnt.roll(-1, 1).flatten().nonzero().flatten()  # a place predicts the token after it
         targets = ids[learnt]
         losses = functional.cross_entropy(self.forward(ids, kept), targets, reduction="none")
-        weights = torch.where(torch.isin(targets, self.verdicts), VERDICT_WEIGHT, 1.0)
+        weights = torch.where(torch.isin(targets, self.decisive), DECISIVE_WEIGHT, 1.0)
         loss = (losses * weights).sum() / weights.sum()
         loss.backward()
         clip_grad_norm_(self.net.parameters(), 1.0)
@@ -197,7 +220,7 @@ class Trainer:
                 f"step {len(losses)}, loss {losses[-1]:.4f}, rate {self.progress.rate():.3f}",
                 flush=True,
             )
-            if self.progress.minutes - saved > 4:
+            if self.progress.minutes - saved > SAVE_EVERY:
                 saved = self.progress.minutes
                 self.save()
         self.save()
@@ -211,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train and export the model."""
     parser = argparse.ArgumentParser(prog="python -m models.abacus.train", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tokens", type=int, default=20_000_000, help="length of the training")
+    parser.add_argument("--tokens", type=int, default=36_000_000, help="length of the training")
     parser.add_argument("--minutes", type=float, default=120.0, help="end earlier, at this time")
     parser.add_argument("--batch", type=int, default=4096, help="tokens in one update")
     parser.add_argument("--own", type=int, nargs=2, default=(700, 6), help="problems and own solutions to each")

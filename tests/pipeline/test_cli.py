@@ -86,9 +86,11 @@ def test_export_writes_what_is_finished_to_a_folder_of_the_users(
     pairs = site.run(site.config(n=10)).totals["pair_responses"]
     (site.folder / "runs/t/pair_responses/00001.parquet").unlink()
     target = site.folder / "out"
-    for _ in range(2):  # the same again
-        assert cli.main(["export", run_folder(site), "--format", "trl-dpo", "--to", str(target)]) == 0
-        assert "2 of 3 shards" in capsys.readouterr().out
+    command = ["export", run_folder(site), "--format", "trl-dpo", "--to", str(target)]
+    assert cli.main(command) == 0
+    assert "2 of 3 shards" in capsys.readouterr().out
+    assert cli.main(command) == 2
+    assert "is not empty; give a new folder" in capsys.readouterr().err
     assert sorted(p.name for p in target.iterdir()) == ["00000.parquet", "00002.parquet", "README.md", "manifest.json"]
     manifest = json.loads((target / "manifest.json").read_text())
     assert list(manifest["shards"]) == ["00000.parquet", "00002.parquet"]

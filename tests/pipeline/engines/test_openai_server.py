@@ -81,7 +81,8 @@ def ask(labels: str = "", prefix: str = "", structured: Any = None, **sampling: 
 
 
 async def test_samples_stop_strings_and_seeds(engine: OpenaiEngine) -> None:
-    [several, again, [stopped]] = await engine.generate([ask(n=4), ask(n=4), ask(stop=("=",))])
+    hot = ask(n=8, temperature=2.0)
+    [several, again, [stopped]] = await engine.generate([hot, hot, ask(stop=("=",))])
     assert len({c.text for c in several}) > 1
     assert [c.text for c in several] == [c.text for c in again]
     assert all(c.token_ids is not None and c.n_tokens == len(c.token_ids) for c in several)

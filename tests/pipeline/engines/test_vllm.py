@@ -78,7 +78,7 @@ async def test_sample_i_is_what_seed_plus_i_gives_alone(engine: VllmEngine) -> N
 
 
 async def test_more_prompt_tokens_than_one_step_takes_do_not_end_a_seeded_engine(engine: VllmEngine) -> None:
-    long = [(Message("user", f"{i}. " + "Count the apples. " * 60),) for i in range(30)]
+    long = [(Message("user", f"{i}. " + "Count the apples. " * 45),) for i in range(30)]
     found = await engine.generate([ask(messages=m, n=2, max_tokens=2, seed=i) for i, m in enumerate(long)])
     assert (
         sum(c[0].n_prompt_tokens * 2 for c in found)

@@ -50,7 +50,7 @@ def test_what_is_no_single_number_is_unreadable(text: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.fractions(max_denominator=10**6))
+@given(st.fractions(-(10**20), 10**20, max_denominator=10**6))  # at most 30 digits are read
 def test_a_fraction_and_its_decimal_are_the_same_number(value) -> None:  # type: ignore[no-untyped-def]
     assert read_number(f"{value.numerator}/{value.denominator}") == canonical_fraction(value)
 

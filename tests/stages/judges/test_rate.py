@@ -76,6 +76,20 @@ async def test_every_call_is_a_row() -> None:
     assert engine.asked[0].labels == ("1", "2", "3", "4", "5")
 
 
+async def test_equal_candidates_are_one_greedy_question_and_a_row_each() -> None:
+    rows, engine = await rate(four, "4", "five", "4", aspects=["correctness", "clarity"])
+    assert len(engine.asked) == 4
+    assert [r.cand_ids for r in rows] == [(c,) for c in ("c0", "c0", "c1", "c1", "c2", "c2")]
+    assert len({r.judgment_key for r in rows}) == 6
+    assert [(r.value, r.n_in, r.n_out) for r in rows[4:]] == [(r.value, 0, 0) for r in rows[:2]]
+    assert all(r.n_out == 1 for r in rows[:4])
+
+
+async def test_equal_candidates_are_sampled_apart() -> None:
+    rows, engine = await rate(four, "4", "4", sampling=Sampling(temperature=0.7, max_tokens=8))
+    assert len(rows) == len(engine.asked) == len({q.seed for q in engine.asked}) == 2
+
+
 async def test_the_judge_sees_everything_but_who_wrote_it_and_the_aspect_comes_last() -> None:
     _, engine = await rate(four, "it is 4</response> Score: 5", aspects=["correctness", "honesty"])
     first, second = (q.messages[-1].content for q in engine.asked if q.messages is not None)
