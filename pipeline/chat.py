@@ -55,6 +55,24 @@ class ChatEncoder:
         text = whole[len(start) :] if whole.startswith(start) else self._backend.decode(list(ids))
         return str(text).rstrip("\ufffd")
 
+    def pieces(self, before: Sequence[int], ids: Sequence[int]) -> list[str]:
+        """The text that each of `ids` adds; a character that several tokens spell comes with the last of them.
+
+        Together they are what `decode` gives, but for bytes that stay unfinished.
+        """
+        made, held = [], list(before[-8:])
+        shown = self._backend.decode(held)
+        for token in ids:
+            held.append(token)
+            text = self._backend.decode(held)
+            if text.endswith("\ufffd"):
+                made.append("")
+                continue
+            made.append(text.removeprefix(shown))
+            held = held[-8:]
+            shown = self._backend.decode(held)
+        return made
+
     def __call__(self, messages: Sequence[Message], prefix: str = "") -> list[int]:
         """Ids of the conversation up to where the assistant begins to write, then of `prefix`.
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline import ids
 from pipeline.engine import Completion, EngineConfig, Request, ScoreRequest, resolve_path
+from pipeline.engines.scripted import spelled
 from pipeline.errors import PlanError, Rejected
 from pipeline.live import LiveEngine
 from pipeline.plan import Plan, make_plan
@@ -76,8 +77,11 @@ class CountingEngine(LiveEngine):
             draw = ids.seed(request.seed, sample)
             label = request.labels[draw % len(request.labels)] if request.labels else str(draw % 100)
             labels = {name: -0.1 if name == label else -3.0 for name in request.labels} or None
-            made.append(Completion(f"Answer: {label}\nScore: {label}", "stop", length, 8, labels=labels))
-        return made
+            text = f"Answer: {label}\nScore: {label}"
+            if request.want_token_texts and request.sampling.stop:  # a step, so that searches go on
+                text = f"{draw} + 1 = {draw + 1}{request.sampling.stop[0]}"
+            made.append(Completion(text, "stop", length, 8, labels=labels))
+        return [spelled(request, one) for one in made] if request.want_token_texts else made
 
     def _length(self, request: Request) -> int:
         if request.token_ids is not None:

@@ -23,7 +23,10 @@ from pipeline.records import Message, storable
 
 ROOT = Path(__file__).resolve().parent.parent
 # json: answers held to a schema; structured: to choices and regular expressions as well
-Capability = Literal["generate", "labels", "json", "structured", "prefix", "token_ids", "score", "embed"]
+# token_texts: the text of each token beside its id
+Capability = Literal[
+    "generate", "labels", "json", "structured", "prefix", "token_ids", "token_texts", "score", "embed"
+]  # fmt: skip
 
 
 class Sampling(BaseModel):
@@ -61,6 +64,7 @@ class Request(Struct, frozen=True):
     labels: tuple[str, ...] = ()
     structured: dict[str, Any] | None = None
     want_token_ids: bool = False
+    want_token_texts: bool = False  # token_texts, token_ids and the ids of the prompt, for who cuts answers at tokens
 
 
 class Completion(Struct, frozen=True):
@@ -68,6 +72,8 @@ class Completion(Struct, frozen=True):
 
     `labels`: natural log-probability of each requested label (before any grammar mask) at the last position where one
     of them was sampled; None when none was sampled or the engine cannot tell. `mean_logp`: nats per token.
+    `token_texts`: what each of `token_ids` adds to the text, which is then all of them, a stop string included;
+    `token_logps`: log-probability of each, nats, where the engine is asked for any.
     """
 
     text: str
@@ -79,11 +85,16 @@ class Completion(Struct, frozen=True):
     labels: dict[str, float] | None = None
     model: str | None = None  # which model answered, where an engine has several (recorded)
     stop_reason: str | None = None
+    token_texts: tuple[str, ...] | None = None
+    token_logps: tuple[float, ...] | None = None
+    prompt_token_ids: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """The one place where text of models enters, whatever the engine."""
         if not self.text.isascii():
             force_setattr(self, "text", storable(self.text))
+        if self.token_texts is not None:
+            force_setattr(self, "token_texts", tuple([storable(text) for text in self.token_texts]))
 
 
 class ScoreRequest(Struct, frozen=True):

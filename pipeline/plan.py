@@ -186,7 +186,7 @@ def _check_engines(name: str, stage: Stage, engines: Mapping[str, EngineConfig])
     for alias in stage.engines():
         if alias not in engines:
             raise PlanError(f"job {name} uses engine {alias!r}; engines of this config: {', '.join(engines) or 'none'}")
-        if missing := stage.capabilities() - (able := engines[alias].capabilities()):
+        if missing := stage.capabilities(alias) - (able := engines[alias].capabilities()):
             raise PlanError(
                 f"job {name} needs an engine that can {', '.join(sorted(missing))}; {alias} (kind {engines[alias].kind}) "
                 f"can {', '.join(sorted(able))}"

@@ -10,7 +10,7 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -60,6 +60,7 @@ class Context:
     engine_kinds: Mapping[str, str] = field(default_factory=dict)  # alias -> engine kind
     engine_families: Mapping[str, str | None] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    alive: Callable[[], None] = lambda: None  # told by stages whose examples take long: the watchdog waits anew
 
     def seed(self, prompt_id: str, purpose: str, attempt: int = 0) -> int:
         """A sampling seed that depends on nothing but what it is for."""
@@ -99,9 +100,13 @@ class Stage(BaseModel):
         alias = getattr(self, "engine", None)
         return (alias,) if alias else ()
 
-    def capabilities(self) -> frozenset[str]:
-        """What its engines must be able to do."""
-        return frozenset({"generate"}) if self.engines() else frozenset()
+    def capabilities(self, alias: str) -> frozenset[str]:
+        """What its engine `alias` must be able to do."""
+        return frozenset({"generate"})
+
+    def at_once(self) -> int | None:
+        """Examples of a shard that are under way at a time, each begun the moment one ends; None: all."""
+        return None
 
     def templates(self) -> tuple[Template, ...]:
         """The templates it uses; their full texts are part of the recipe."""

@@ -139,3 +139,60 @@ class Fork(Part, frozen=True):
     chosen_logp: float | None = None  # of the arm under the policy, nats
     rejected_logp: float | None = None
     hinted: bool = False  # an evaluator saw the reference
+
+
+class Trace(Record, frozen=True, kw_only=True):
+    """One whole answer of a tree with a label for each step, up to its first wrong one (process reward models).
+
+    soft: share of right ends behind the step; hard: 1 or 0; None: too few samples. first_error: index from 0, None when
+    no step is labelled 0. consensus: whether the critic of the search found the same one; None where it was not asked.
+    """
+
+    trace_id: str
+    tree_id: str
+    leaf_id: int  # node_id of the end
+    steps: tuple[str, ...]
+    soft: tuple[float | None, ...]
+    hard: tuple[int | None, ...]
+    outcome: int  # +1 right, -1 wrong
+    first_error: int | None = None
+    consensus: bool | None = None
+
+
+class RankedAnswer(Part, frozen=True):
+    """A place in a ranking. score on [-1, 1]; margin: to the next place; shared_steps: in common with the best."""
+
+    leaf_id: int
+    steps: tuple[str, ...]
+    token_ids: tuple[int, ...]
+    score: float
+    outcome: int
+    margin: float | None
+    shared_steps: int
+
+
+class Ranking(Record, frozen=True, kw_only=True):
+    """Whole answers of one tree, best first (TPO)."""
+
+    ranking_id: str
+    tree_id: str
+    prompt_token_ids: tuple[int, ...]
+    answers: tuple[RankedAnswer, ...]
+
+
+class Thumb(Record, frozen=True, kw_only=True):
+    """One step with a thumb up or down (KTO). weight: how far its score lies from the middle.
+
+    `prefix`: the steps before it; `ended`: whether the policy ended the answer with it.
+    """
+
+    thumb_id: str
+    tree_id: str
+    node_id: int
+    prefix: str
+    text: str
+    prompt_token_ids: tuple[int, ...]  # prefix included
+    token_ids: tuple[int, ...]
+    up: bool
+    weight: float
+    ended: bool

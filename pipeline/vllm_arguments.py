@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.chat import ChatEncoder
 from pipeline.engine import Completion, Request
 from pipeline.errors import Rejected
 from pipeline.labels import merge
@@ -91,26 +92,37 @@ def check_length(n_prompt: int, max_tokens: int, context: int, shortest: int) ->
         raise Rejected("prompt_too_short", told + ("; set dtype: float32 for less" if n_prompt else ""))
 
 
-def kept_tokens(request: Request, sample: Any) -> list[int]:
+def _kept_tokens(request: Request, sample: Any) -> list[int]:
     """The tokens of an answer that are part of its text: all but a stop token. (Special tokens are never decoded.)"""
     ids = list(sample.token_ids)
     return ids[:-1] if isinstance(sample.stop_reason, int) and not request.sampling.include_stop else ids
 
 
 def read_completion(
-    request: Request, n_prompt: int, sample: Any, text: str, labels: dict[str, float] | None
+    request: Request, prompt: Sequence[int], sample: Any, chat: ChatEncoder, labels: dict[str, float] | None
 ) -> Completion:
     """A Completion from one of vLLM's CompletionOutputs."""
     n = len(sample.token_ids)
+    pieces = tuple(chat.pieces(prompt, sample.token_ids)) if request.want_token_texts else None
+    if pieces is not None:
+        text = "".join(pieces)
+    elif request.sampling.stop:  # found in text that vLLM decodes token by token; all other is decoded here at once
+        text = sample.text
+    else:
+        text = chat.decode(prompt, _kept_tokens(request, sample))
+    logps = sample.logprobs if pieces is not None and not request.labels else None
     return Completion(
         text=text,
         finish_reason=sample.finish_reason or "abort",
-        n_prompt_tokens=n_prompt,
+        n_prompt_tokens=len(prompt),
         n_tokens=n,
-        token_ids=tuple(sample.token_ids) if request.want_token_ids else None,
+        token_ids=tuple(sample.token_ids) if request.want_token_ids or request.want_token_texts else None,
         mean_logp=None if sample.cumulative_logprob is None or not n else sample.cumulative_logprob / n,
         labels=labels,
         stop_reason=None if sample.stop_reason is None else str(sample.stop_reason),
+        token_texts=pieces,
+        token_logps=tuple([logps.logprobs[start] for start in logps.start_indices]) if logps is not None else None,
+        prompt_token_ids=tuple(prompt) if request.want_token_texts else None,
     )
 
 

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pipeline.engine import Engine
-from pipeline.errors import EngineError, Rejected
+from pipeline.errors import EngineError, PlanError, Rejected
+from pipeline.journal import Journal, JournaledEngine
 from pipeline.plan import Job, Plan
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
 from pipeline.stage import FIELD_OF, Context, Example, Slice, SourceIndex, SourceStage
 from pipeline.store import Report, Store
+from pipeline.tree import Tree
 from pipeline.watchdog import Watchdog
 
 R = TypeVar("R", bound=Record)
@@ -54,15 +56,25 @@ class Worker:
         started = time.monotonic()
         job = self.plan.jobs[job_name]
         ctx = self._context(job)
+        journal = None
         if isinstance(job.stage, SourceStage):
             rows, size = self._read_source(job, job.stage, shard)
         else:
             examples = self._examples(job, shard)
+            journal = self._journal(job, shard, ctx)
             with Watchdog(f"job {job.name}, shard {shard}, engine {', '.join(job.stage.engines()) or 'none'}",
                           self.plan.config.watchdog_s) as dog:  # fmt: skip
-                rows = await self._process(job, shard, examples, ctx, dog)
+                ctx.alive = dog.alive
+                try:
+                    rows = await self._process(job, shard, examples, ctx, dog)
+                except BaseException:
+                    if journal is not None:
+                        journal.close()
+                    raise
             size = len(examples)
         report = self._commit(job, shard, rows, size, ctx)
+        if journal is not None:
+            journal.close(delete=True)
         return Outcome(job_name, shard, report, time.monotonic() - started)
 
     def _context(self, job: Job) -> Context:
@@ -77,6 +89,16 @@ class Worker:
             engine_kinds={alias: c.kind for alias, c in configs.items()},
             engine_families={alias: c.family for alias, c in configs.items()},
         )
+
+    def _journal(self, job: Job, shard: int, ctx: Context) -> Journal | None:
+        """Where the stage asks for one, the shard's journal, with the engines of `ctx` behind it."""
+        if not getattr(job.stage, "journal", False):
+            return None
+        if not self.store.is_local:
+            raise PlanError(f"job {job.name}: journal: true needs a runs_dir on a disk, {self.store.root} is none")
+        journal = Journal(self.store.path(job.name, f"{shard:05d}.journal"))
+        ctx.engines = {alias: JournaledEngine(alias, engine, journal) for alias, engine in ctx.engines.items()}
+        return journal
 
     def _read_source(self, job: Job, stage: SourceStage, shard: int) -> tuple[list[Record], int]:
         start, stop, offset = self.index.slices[shard]
@@ -117,10 +139,16 @@ class Worker:
     ) -> list[Record]:  # fmt: skip
         if not job.stage.engines():  # nothing to wait for: no task per example
             return [row for e in examples for row in await self._one(job, e, ctx, dog)]
+        seats = asyncio.Semaphore(job.stage.at_once() or len(examples) or 1)
+
+        async def seated(example: Example[Any]) -> Sequence[Record]:
+            async with seats:
+                return await self._one(job, example, ctx, dog)
+
         try:
             async with asyncio.TaskGroup() as group:
                 dog.watch(asyncio.current_task())
-                tasks = [group.create_task(self._one(job, e, ctx, dog)) for e in examples]
+                tasks = [group.create_task(seated(example)) for example in examples]
         except ExceptionGroup as failures:
             error = _first(failures)
             if isinstance(error, EngineError):  # a death stays one: the driver counts it less
@@ -185,4 +213,6 @@ def _total(rows: Sequence[Record]) -> int:
             total += row.n_tokens or 0
         elif isinstance(row, Judgment):
             total += row.n_out or 0
+        elif isinstance(row, Tree):
+            total += row.gen_tokens + row.eval_tokens
     return total

@@ -25,7 +25,7 @@ LAYERS = [
     {"pair", "tree"},
     {"prompts", "store", "engine"},
     {"tokenizer", "model_files", "config"},
-    {"chat", "stage", "live", "remote", "vllm_arguments", "vllm_calls", "openai_protocol"},
+    {"chat", "stage", "live", "remote", "journal", "vllm_arguments", "vllm_calls", "openai_protocol"},
     {"engines"},
     {"plan", "watchdog"},
     {"worker", "schedule", "resume", "lock"},
@@ -37,7 +37,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # What an engine may know is less than its place in the list allows.
-ENGINES_MAY = {n for layer in LAYERS[:6] for n in layer} - {"store", "stage", "live", "remote"} | {"engines"}
+ENGINES_MAY = {n for layer in LAYERS[:6] for n in layer} - {"store", "stage", "live", "remote", "journal"} | {"engines"}
 STAGES_MAY = {
     "errors", "records", "pair", "tree", "ids", "prompts", "engine", "stage", "tokenizer", "labels", "model_files"
 }  # fmt: skip

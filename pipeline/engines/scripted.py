@@ -26,8 +26,9 @@ class Scripted(EngineConfig):
 
     It takes a Request and returns the text or the Completion of one sample, or a list of `sampling.n` of them; it may
     be async. A function that answers a request for n samples with one is called again for each further sample, with
-    `seed + i` and n = 1. `score` takes a ScoreRequest and returns log-probabilities; `embed` takes a text and returns a
-    vector. Raise `version` when a function begins to answer differently.
+    `seed + i` and n = 1. Where texts of tokens are wanted and not given, each character is a token and its code point
+    the id, so that a function can read a prompt of ids. `score` takes a ScoreRequest and returns log-probabilities;
+    `embed` takes a text and returns a vector. Raise `version` when a function begins to answer differently.
     """
 
     kind: str = "scripted"
@@ -44,7 +45,8 @@ class Scripted(EngineConfig):
     def capabilities(self) -> frozenset[Capability]:
         """All that there is a function for."""
         more: set[Capability] = {"score"} if self.score else set()
-        return super().capabilities() | more | ({"embed"} if self.embed else set())
+        texts: set[Capability] = {"token_texts"}
+        return super().capabilities() | texts | more | ({"embed"} if self.embed else set())
 
     def check(self) -> None:
         """Raises PlanError when a function cannot be imported."""
@@ -116,6 +118,8 @@ class ScriptedEngine:
             raise EngineError(f"scripted function {self._name} gave {len(answers)} answers where {n} were asked")
         words = _words(request)
         made = [a if isinstance(a, Completion) else Completion(a, "stop", words, a.count(" ") + 1) for a in answers]
+        if request.want_token_texts:
+            made = [spelled(request, completion) for completion in made]
         self._requests += 1
         self._prompt_tokens += words
         for completion in made:
@@ -139,6 +143,19 @@ def load_function(target: str) -> Callable[..., Any]:
     if not callable(found):
         raise PlanError(f"scripted function {target!r}: {module_name} has no callable {name!r}")
     return found  # type: ignore[no-any-return]
+
+
+def spelled(request: Request, completion: Completion) -> Completion:
+    """The completion with a token for each character, unless it says what its tokens are; and so the prompt."""
+    prompt = request.token_ids
+    if prompt is None:
+        prompt = tuple(map(ord, "\n".join(message.content for message in request.messages or ())))
+    if completion.token_texts is not None:
+        return msgspec.structs.replace(completion, prompt_token_ids=prompt)
+    letters = tuple(completion.text)
+    return msgspec.structs.replace(
+        completion, token_ids=tuple(map(ord, letters)), token_texts=letters, prompt_token_ids=prompt
+    )
 
 
 def _singles(request: Request) -> list[Request]:

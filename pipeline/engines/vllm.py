@@ -56,7 +56,7 @@ class Vllm(EngineConfig):
 
     def capabilities(self) -> frozenset[Capability]:
         """All but embeddings."""
-        return super().capabilities() | {"score"}
+        return super().capabilities() | {"score", "token_texts"}
 
     def check(self) -> None:
         """Raises PlanError for a model, adapter or template that does not exist; loads nothing."""
@@ -178,12 +178,8 @@ class VllmEngine:
         labels: Sequence[dict[str, float] | None] = [None] * len(samples)
         if request.labels:
             labels = await asyncio.gather(*[self._label_probs(request, prompt, sample) for sample in samples])
-        # Stop strings are found in text that vLLM decodes token by token; all other answers are decoded here at once.
-        texts = [
-            s.text if request.sampling.stop else self._chat.decode(prompt, as_vllm.kept_tokens(request, s))
-            for s in samples
-        ]
-        made = [as_vllm.read_completion(request, len(prompt), *x) for x in zip(samples, texts, labels, strict=True)]
+        found = zip(samples, labels, strict=True)
+        made = [as_vllm.read_completion(request, prompt, s, self._chat, label) for s, label in found]
         return made * request.sampling.n if len(made) < request.sampling.n else made
 
     async def _label_probs(self, request: Request, prompt: list[int], sample: Any) -> dict[str, float] | None:

@@ -81,7 +81,7 @@ class Generate(Stage):
     def engines(self) -> tuple[str, ...]:
         return (self.engine,) if self.engine else tuple(self.pool)
 
-    def capabilities(self) -> frozenset[str]:
+    def capabilities(self, alias: str) -> frozenset[str]:
         return frozenset({"generate", "token_ids"} if self.token_ids else {"generate"})
 
     async def process(self, example: Example[Prompt], ctx: Context) -> list[Candidate]:

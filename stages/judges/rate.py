@@ -112,7 +112,7 @@ class Rate(Stage):
         if self._sampling.n != 1:
             raise PlanError(f"rate: sampling.n is {self._sampling.n}; the number of calls per aspect is set by samples")
 
-    def capabilities(self) -> frozenset[str]:
+    def capabilities(self, alias: str) -> frozenset[str]:
         """`labels` in mode expected, `structured` where asked for."""
         wanted = {
             "generate",

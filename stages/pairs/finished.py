@@ -46,6 +46,14 @@ class FinishedTree:
         return min(found, key=lambda entry: (-entry[0] if right else entry[0], entry[1]))[2]
 
 
+def finished_trees(trees: Sequence[Tree], nodes: Sequence[Node]) -> list[FinishedTree]:
+    """The trees of one prompt, each with its nodes. Raises ValueError as FinishedTree does."""
+    of_tree: dict[str, list[Node]] = {}
+    for node in nodes:
+        of_tree.setdefault(node.tree_id, []).append(node)
+    return [FinishedTree(tree, of_tree.get(tree.tree_id, [])) for tree in trees]
+
+
 def outcome(node: Node) -> int:
     """+1 for a right end, -1 for a wrong one, 0 for what is no end or not decided."""
     return node.correct - node.wrong if node.is_terminal else node.outcome or 0

@@ -79,7 +79,7 @@ class Explain(Stage):
         if len(set(self.kinds)) < len(self.kinds):
             raise PlanError(f"explain: kinds repeat ({', '.join(self.kinds)}); name each once")
 
-    def capabilities(self) -> frozenset[str]:
+    def capabilities(self, alias: str) -> frozenset[str]:
         """`json` where the answer is structured."""
         return frozenset({"generate", "json"} if self.structured else {"generate"})
 

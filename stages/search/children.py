@@ -25,9 +25,7 @@ def children(samples: Sequence[Child], ticket: Ticket, rules: SearchRules) -> li
     kept: dict[str, Child] = {}
     names: dict[tuple[int, ...], str] = {}
     for sample in samples:
-        if not sample.text.strip() or sample.finish_reason == "abort":
-            continue
-        if sample.finish_reason == "length" and not (ticket.finish or rules.keep_truncated):
+        if why_dropped(sample, ticket, rules):
             continue
         name = names.get(sample.token_ids) or _twin(normal_step(sample.text), kept, rules.near_duplicate)
         names[sample.token_ids] = name
@@ -36,6 +34,16 @@ def children(samples: Sequence[Child], ticket: Ticket, rules: SearchRules) -> li
         else:
             kept[name] = replace(sample, is_finish=ticket.finish, terminal_reason=ending(sample, ticket, rules))
     return list(kept.values())
+
+
+def why_dropped(sample: Child, ticket: Ticket, rules: SearchRules) -> str | None:
+    """Why a sample is no step: empty, abort or truncated (no delimiter came); None when it is one."""
+    if not sample.text.strip():
+        return "empty"
+    if sample.finish_reason == "abort":
+        return "abort"
+    cut_off = sample.finish_reason == "length" and not (ticket.finish or rules.keep_truncated)
+    return "truncated" if cut_off else None
 
 
 def _twin(name: str, kept: dict[str, Child], near: float) -> str:
@@ -62,7 +70,7 @@ def ending(child: Child, ticket: Ticket, rules: SearchRules) -> str | None:
 
 def repeats(before: str, text: str, rules: SearchRules) -> bool:
     """Whether the text runs in a circle: its last `repetition_window` characters occur `repetition_times` times."""
-    whole = before + text
+    whole = (before + text).rstrip()  # a delimiter behind the circle does not break it
     window = rules.repetition_window
     if len(whole) < window * rules.repetition_times:
         return False

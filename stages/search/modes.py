@@ -12,6 +12,8 @@ from stages.search.priors import priors
 from stages.search.tickets import Answer, Child, Ticket
 from stages.search.tree import GrowingTree, TreeNode
 
+ENDS = {"context_overflow": "max_tokens"}  # why an engine refused -> terminal reason; any other: error
+
 
 class Ask(NamedTuple):
     """A request a mode wants: `n` steps or roll-outs of a node; `finish`: to the end, without step stops."""
@@ -64,7 +66,7 @@ class _Expanding:
         if found:
             self.attach(node, found, ticket)
         else:
-            self._dead_end(node, "no_valid_child" if answer.error is None else "error")
+            self._dead_end(node, "no_valid_child" if answer.error is None else ENDS.get(answer.error, "error"))
 
     def attach(self, node: TreeNode, found: Sequence[Child], ticket: Ticket) -> list[TreeNode]:
         """The new children, each backed up in order."""

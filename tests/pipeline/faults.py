@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from benchmarks import canned
+from benchmarks import canned, scripted_sums
 from pipeline.engine import Completion, Request
 from pipeline.errors import EngineDied, EngineError, PlanError, Rejected
 
@@ -32,6 +32,12 @@ async def slow(request: Request) -> list[Completion]:
     """The canned policy, 30 ms later."""
     await asyncio.sleep(0.03)
     return canned.policy(request)
+
+
+async def slow_sums(request: Request) -> list[Completion]:
+    """A policy of tree searches, 5 ms later."""
+    await asyncio.sleep(0.005)
+    return scripted_sums.policy(request)
 
 
 async def slow_judge(request: Request) -> Completion:

@@ -116,6 +116,20 @@ def test_decoding_leaves_out_special_tokens_and_a_character_that_was_cut() -> No
     assert CHAT.decode(RAW.encode("x"), [*euro, RAW.convert_tokens_to_ids("<|end|>")]) == "€"
 
 
+@given(st.text(max_size=40), st.integers(0, 12))
+def test_pieces_are_the_decoded_text_token_by_token(text: str, cut: int) -> None:
+    ids = RAW.encode(text, add_special_tokens=False)
+    pieces = CHAT.pieces(RAW.encode("x"), ids)
+    assert len(pieces) == len(ids)
+    assert "".join(pieces) == CHAT.decode(RAW.encode("x"), ids) or "\ufffd" in text
+    assert CHAT.pieces(RAW.encode("x"), ids[:cut]) == pieces[:cut]
+
+
+def test_a_character_comes_with_the_last_of_its_tokens_and_special_tokens_with_none() -> None:
+    ids = [*RAW.encode("a"), *RAW.encode("€"), RAW.convert_tokens_to_ids("<|end|>")]
+    assert CHAT.pieces(RAW.encode("x"), ids) == ["a", "", "", "€", ""]
+
+
 def test_the_blank_of_a_first_token_survives_decoding() -> None:
     made = Tokenizer(models.WordPiece({"<unk>": 0, "▁x": 1, "▁a": 2}, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -123,3 +137,4 @@ def test_the_blank_of_a_first_token_survives_decoding() -> None:
     chat = ChatEncoder(PreTrainedTokenizerFast(tokenizer_object=made))
     assert made.decode([2]) == "a"
     assert chat.decode([1], [2]) == " a"
+    assert chat.pieces([1], [2, 1]) == [" a", " x"]

@@ -40,6 +40,14 @@ def candidate(example: Example[Any], ctx: Context) -> list[Candidate]:
     return [Candidate(example.prompt.prompt_id, f"c{example.prompt.prompt_id}", "t", ctx.job, n_tokens=3)]
 
 
+async def counted(example: Example[Any], ctx: Context) -> list[Candidate]:
+    ctx.count("now")
+    ctx.counts["most"] = max(ctx.counts.get("most", 0), ctx.counts["now"])
+    await asyncio.sleep(0)
+    ctx.count("now", -1)
+    return candidate(example, ctx)
+
+
 async def hang(example: Example[Any], ctx: Context) -> list[Candidate]:
     await asyncio.Event().wait()
     return []
@@ -303,3 +311,12 @@ def test_a_plan_error_inside_an_engine_stays_one(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as caught:
         run(work(tmp_path, wrong, "e")[0])
     assert str(caught.value) == "label 10 is no single token"
+
+
+@pytest.mark.parametrize(("limit", "most"), [(None, 4), (3, 3), (1, 1)])
+def test_a_stage_may_bound_how_many_examples_are_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None, most: int
+) -> None:
+    monkeypatch.setattr(Ask, "at_once", lambda self: limit)
+    outcome = run(work(tmp_path, counted, "e")[0])
+    assert (outcome.report["counts"]["most"], outcome.report["rows_out"]) == (most, 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.engine import Request, Sampling, ScoreRequest, engine_class
@@ -64,6 +65,13 @@ async def test_a_text_becomes_a_completion_that_counts_words() -> None:
     assert (completion.text, completion.finish_reason) == ("what is it", "stop")
     assert (completion.n_prompt_tokens, completion.n_tokens) == (3, 3)
     assert engine.stats() == {"requests": 1, "prompt_tokens": 3, "tokens": 3}
+
+
+async def test_each_character_is_a_token_where_token_texts_are_wanted() -> None:
+    engine = await open_with("echo")
+    [[one]] = await engine.generate([msgspec.structs.replace(ask(text="née"), want_token_texts=True)])
+    assert (one.token_ids, one.token_texts) == ((110, 233, 101), ("n", "é", "e"))
+    assert one.prompt_token_ids == tuple(map(ord, "née"))
 
 
 async def test_a_function_of_one_answer_is_asked_once_per_sample_with_the_next_seed() -> None:

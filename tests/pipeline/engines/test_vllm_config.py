@@ -6,14 +6,24 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pipeline.chat import ChatEncoder
 from pipeline.engine import Request, Sampling
 from pipeline.engines.vllm import Vllm
 from pipeline.errors import PlanError, Rejected
-from pipeline.vllm_arguments import check_length, engine_arguments, read_labels, read_scores, sampling_arguments
+from pipeline.tokenizer import load_tokenizer
+from pipeline.vllm_arguments import (
+    check_length,
+    engine_arguments,
+    read_completion,
+    read_labels,
+    read_scores,
+    sampling_arguments,
+)
 
 
 class Flat:
@@ -141,3 +151,28 @@ def test_lengths_are_checked_against_context_and_shortest() -> None:
         check_length(501, 12, 512, 1)
     with pytest.raises(Rejected, match="prompt has 4 tokens, this engine needs 5; set dtype: float32"):
         check_length(4, 1, 512, 5)
+
+
+@pytest.mark.parametrize("texts", [False, True])
+def test_an_answer_is_read_with_the_text_and_log_probability_of_each_token(texts: bool) -> None:
+    chat = ChatEncoder(load_tokenizer("models/abacus").raw)
+    ids = chat.encode("4 + 9 = 13\nAnswer")
+    flat = Flat(*[[(token, -0.5), (1, -0.1)] for token in ids])
+    sample = SimpleNamespace(
+        token_ids=ids, text="4 + 9 = 13\n", finish_reason="stop", stop_reason="\n", logprobs=flat,
+        cumulative_logprob=-0.5 * len(ids),
+    )  # fmt: skip
+    request = Request(Sampling(stop=("\n",)), "k", 7, token_ids=(5, 6), want_token_texts=texts)
+    made = read_completion(request, [5, 6], sample, chat, None)
+    assert (made.mean_logp, made.stop_reason, made.n_prompt_tokens) == (-0.5, "\n", 2)
+    if texts:  # the token that holds the stop string belongs to the answer as a whole
+        assert "".join(made.token_texts or ()) == made.text == "4 + 9 = 13\nAnswer"
+        assert (made.token_ids, made.prompt_token_ids) == (tuple(ids), (5, 6))
+        assert made.token_logps == (-0.5,) * len(ids)
+    else:
+        assert (made.text, made.token_texts, made.token_ids, made.prompt_token_ids) == (
+            "4 + 9 = 13\n",
+            None,
+            None,
+            None,
+        )

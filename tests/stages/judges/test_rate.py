@@ -183,5 +183,5 @@ def test_the_shipped_templates_use_what_the_stage_provides(template: str) -> Non
 
 
 def test_capabilities_follow_the_way_of_scoring() -> None:
-    assert Rate(engine="judge").capabilities() == {"generate", "labels"}
-    assert Rate(engine="judge", mode="parsed", structured=True).capabilities() == {"generate", "structured"}
+    assert Rate(engine="judge").capabilities("judge") == {"generate", "labels"}
+    assert Rate(engine="judge", mode="parsed", structured=True).capabilities("judge") == {"generate", "structured"}

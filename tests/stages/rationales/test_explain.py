@@ -167,7 +167,7 @@ async def test_structured_answers_follow_the_schema_with_the_verdict_last() -> N
     _, engine, _ = await explain(honest, structured=True)
     schema = (engine.asked[0].structured or {})["json"]
     assert list(schema["properties"]) == ["evidence", "elaboration", "statement", "verdict"]
-    assert Explain(engine="judge", structured=True).capabilities() == {"generate", "json"}
+    assert Explain(engine="judge", structured=True).capabilities("judge") == {"generate", "json"}
 
 
 @pytest.mark.parametrize(

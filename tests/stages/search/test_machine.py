@@ -338,11 +338,12 @@ def test_an_expansion_without_children_is_tried_again_with_another_seed_and_then
     assert (search.status, search.tree.root.terminal_reason, search.tree.sims) == ("failed", "no_valid_child", 1)
 
 
-def test_a_request_that_can_never_be_answered_ends_its_node_at_once() -> None:
+@pytest.mark.parametrize(("error", "reason"), [("context_overflow", "max_tokens"), ("invalid_request", "error")])
+def test_a_request_that_can_never_be_answered_ends_its_node_at_once(error: str, reason: str) -> None:
     search = TreeSearch(SearchRules(), "t", 0)
-    asked = drive(search, lambda ticket: Answer(error="context_overflow"))
-    assert (len(asked), search.status, search.tree.error) == (1, "failed", "context_overflow")
-    assert search.tree.root.terminal_reason == "error"
+    asked = drive(search, lambda ticket: Answer(error=error))
+    assert (len(asked), search.status, search.tree.error) == (1, "failed", error)
+    assert search.tree.root.terminal_reason == reason
 
 
 @pytest.mark.parametrize("fields", [{"mode": "frontier", "in_flight": 3}, {"mode": "omega"}, {"mode": "eptree"}])

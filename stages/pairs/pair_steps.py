@@ -1,0 +1,56 @@
+"""Step-level pairs from search trees: which step after the same prefix was better (spec mcts R5)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar, Literal
+
+from pipeline.pair import Pair
+from pipeline.records import Prompt
+from pipeline.stage import Context, Example, Stage
+from pipeline.tree import Node, Tree
+from stages.pairs.finished import FinishedTree, finished_trees
+from stages.pairs.segments import SegmentRules, keep
+from stages.pairs.step_rules import StepRule, step_pairs
+from stages.pairs.tree_pairs import Labelling, tree_pair, with_lineage
+
+
+class PairSteps(StepRule, SegmentRules, Stage):
+    """Pairs of sibling steps by one of the rules S1 to S6, widest margin first.
+
+    alpha: label noise from the counts of right and wrong ends (`beta`) or from visits (MCTS-DPO).
+    Counts: `kept`, `refused:<reason>` (of pairs that a rule proposed), `no_pair:<reason>` (of trees).
+    """
+
+    version: ClassVar[int] = 1
+
+    alpha: Literal["beta", "visits"] = "beta"
+
+    async def process(self, example: Example[Tree | Node], ctx: Context) -> list[Pair]:
+        """The pairs of one prompt, tree by tree."""
+        made: list[Pair] = []
+        for tree in finished_trees(example.trees, example.nodes):
+            made += self._of_tree(example.prompt, tree, ctx)
+        return [with_lineage(pair, "pair_steps", self.version, ctx) for pair in made]
+
+    def _of_tree(self, prompt: Prompt, tree: FinishedTree, ctx: Context) -> list[Pair]:
+        proposed = step_pairs(tree, self)
+        kept = keep(tree, proposed, self)
+        ctx.count("kept", len(kept.segments))
+        for reason, n in kept.refused.items():
+            ctx.count(f"refused:{reason}", n)
+        if not kept.segments:
+            ctx.count(f"no_pair:{'all_refused' if proposed else no_fork(tree)}")
+        group = Counter(found.pair.parent for found in kept.segments)
+        labelling = Labelling(self.rule, self.score, self.alpha)
+        return [tree_pair(prompt, tree, found, labelling, group[found.pair.parent]) for found in kept.segments]
+
+
+def no_fork(tree: FinishedTree) -> str:
+    """Why a rule found nothing in a tree: skipped, undecided, all_right, all_wrong or no_margin."""
+    row = tree.tree
+    if row.status in ("skipped_trivial", "failed"):
+        return row.status
+    if not row.n_correct and not row.n_wrong:
+        return "undecided"
+    return "no_margin" if row.n_correct and row.n_wrong else "all_right" if row.n_correct else "all_wrong"

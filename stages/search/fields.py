@@ -1,0 +1,105 @@
+"""What a search asks of engines and checkers: the fields of the `search` stage beside its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.engine import Sampling
+from pipeline.prompts import Template, load_template
+from stages.judges.outcomes import AnswerCheck
+from stages.search.presets import with_preset
+from stages.search.rules import SearchRules
+
+LETTERS = "ABCDEFGHIJ"
+
+
+class Critic(BaseModel):
+    """An engine that says what it thinks of a step by the probability of one letter.
+
+    engine: an alias, the policy's by default. hint: it sees the reference, where there is one; trees are then marked.
+    min_mass: with less probability on the letters together the answer is missing (None), never low.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str | None = None
+    template: str = "default"
+    sampling: Sampling = Sampling(temperature=0, max_tokens=8)
+    hint: bool = False
+    min_mass: float = Field(0.05, ge=0, lt=1)
+
+
+class SelfEval(Critic):
+    """Is the step right? A or B, asked in both orders to remove the bias for a position. Templates: prompts/check/."""
+
+    right: str = "correct"
+    wrong: str = "wrong"
+    both_orders: bool = True
+
+    def prompts(self) -> Template:
+        """The template."""
+        return load_template("check", self.template)
+
+
+class Grade(BaseModel):
+    """One of several verdicts, and what it is worth on [-1, 1]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str
+    value: float = Field(ge=-1, le=1)
+
+
+class Grading(Critic):
+    """How good is the step? One of several grades, weighed by their probabilities. Templates: prompts/grade/."""
+
+    grades: tuple[Grade, ...] = Field(
+        (
+            Grade(text="wrong", value=-1.0),
+            Grade(text="doubtful", value=-0.5),
+            Grade(text="right, but of little help", value=0.5),
+            Grade(text="right and helpful", value=1.0),
+        ),
+        min_length=2,
+        max_length=len(LETTERS),
+    )
+
+    def prompts(self) -> Template:
+        """The template."""
+        return load_template("grade", self.template)
+
+
+class SearchFields(SearchRules):
+    """preset: name of a set of rules, over which the other fields are laid (stages/search/presets.py).
+
+    delimiters: strings that end a step. sampling: of steps and roll-outs; their number and length are rules.
+
+    Sources of values: verify (ends, against the reference), self_eval, judge, and `rollouts` completions of each step
+    that is no end. end_at_answer: a step that states a marked final answer is an end, whatever the policy adds.
+    journal: keep every answer beside the shard, so that a killed search computes nothing twice.
+    max_trees: trees of a shard under way at a time; default: all of the shard.
+    """
+
+    preset: str = "default"
+    engine: str
+    delimiters: tuple[str, ...] = Field(("\n\n",), min_length=1)
+    sampling: Sampling = Sampling()
+    verify: AnswerCheck | None = AnswerCheck()
+    end_at_answer: bool = True
+    self_eval: SelfEval | None = None
+    judge: Grading | None = None
+    rollouts: int = Field(0, ge=0)
+    journal: bool = False
+    max_trees: int | None = Field(None, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_preset(cls, fields: Any) -> Any:
+        return with_preset(fields) if isinstance(fields, Mapping) else fields
+
+    def critics(self) -> tuple[Critic, ...]:
+        """Those that are asked."""
+        return tuple([critic for critic in (self.self_eval, self.judge) if critic is not None])

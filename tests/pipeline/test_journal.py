@@ -1,0 +1,77 @@
+"""The journal: answers that were given are not asked for again, whatever the writer left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.engine import Completion, Request, Sampling
+from pipeline.engines.scripted import ScriptedEngine
+from pipeline.journal import Journal, JournaledEngine
+
+ANSWER = [Completion("é", "stop", 3, 1, labels={"A": -0.5, "B": -math.inf}, token_ids=(5,), token_texts=("é",))]
+
+
+class Counting(ScriptedEngine):
+    """Answers with the key of the request."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        self.asked += [request.key for request in requests]
+        return [[Completion(request.key, "stop", 1, 1)] for request in requests]
+
+
+def ask(*keys: str) -> list[Request]:
+    return [Request(Sampling(), key, 1) for key in keys]
+
+
+def test_an_answer_comes_back_as_it_was_given(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path / "job" / "0.journal"))
+    assert journal.find("k") is None
+    journal.add("k", ANSWER)
+    journal.close()
+    assert Journal(str(tmp_path / "job" / "0.journal")).find("k") == ANSWER
+
+
+@given(cut=st.integers(0, 200))
+def test_what_was_left_half_written_is_cut_off(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    path = tmp_path_factory.mktemp("journal") / "0.journal"
+    journal = Journal(str(path))
+    journal.add("one", ANSWER)
+    first = path.stat().st_size
+    journal.add("two", ANSWER)
+    journal.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:cut])
+    again = Journal(str(path))
+    assert (again.find("one"), again.find("two")) == (
+        ANSWER if cut >= first else None,
+        ANSWER if cut >= len(whole) else None,
+    )
+    again.add("three", ANSWER)
+    again.close(delete=False)
+    assert Journal(str(path)).find("three") == ANSWER
+
+
+async def test_only_what_is_missing_is_asked(tmp_path: Path) -> None:
+    engine, path = Counting(), str(tmp_path / "0.journal")
+    first = JournaledEngine("policy", engine, Journal(path))
+    assert [c.text for [c] in await first.generate(ask("a", "b"))] == ["a", "b"]
+    second = JournaledEngine("policy", engine, Journal(path))
+    assert [c.text for [c] in await second.generate(ask("c", "b", "a"))] == ["c", "b", "a"]
+    assert engine.asked == ["a", "b", "c"]
+    await JournaledEngine("judge", engine, Journal(path)).generate(ask("a"))
+    assert engine.asked[-1] == "a"  # another engine's answer is another answer
+
+
+def test_a_committed_shard_leaves_no_journal(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path / "0.journal"))
+    journal.close(delete=True)
+    assert list(tmp_path.iterdir()) == []
