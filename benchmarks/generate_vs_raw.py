@@ -69,9 +69,10 @@ class _RawEngine:
         return float(found["tokens"] / found["seconds"])
 
     def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.wait()
+        """Lets the process end by itself: killed, it would leave vLLM's engine process behind, at work."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
 
     def _send(self, data: dict[str, Any]) -> None:
         assert self._process.stdin is not None
