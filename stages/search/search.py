@@ -27,9 +27,9 @@ from stages.search.rows import rows
 class Search(SearchFields, Stage):
     """Trees, and their nodes. A prompt that cannot be asked at all is a reject.
 
-    Counts: `not_drawn`, `tree:<status>`, `end:<terminal reason>`, `verify:<status>`, `dropped:<reason>` (samples that are no steps),
-    `merged` (samples equal to a sibling), `refused:<reason>` (requests that an engine can never answer), and
-    `self_eval:no_option`, `judge:no_option`.
+    Counts: `not_drawn`, `tree:<status>`, `end:<terminal reason>`, `verify:<status>`, `dropped:<reason>` (samples that
+    are no steps), `merged` (samples equal to a sibling), `refused:<reason>` (requests that an engine can never answer),
+    and `self_eval:no_option`, `judge:no_option`.
     """
 
     version: ClassVar[int] = 1
