@@ -1,0 +1,108 @@
+"""Self-contained HTML: tables and bars on a page that opens from disk and asks nothing of the network. Pure.
+
+Every text is escaped here; what a caller passes is text, never markup, unless it was made by this module.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+
+Markup = str
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #667085; --line: #d9dee7; --bar: #4a7fd4; --bad: #c23b3b; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ef; --soft: #9aa4b5; --line: #333b49; --bar: #6d9be8; --bad: #ec7a7a; }
+  body { background: #14181f; }
+}
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080px; margin: 2.5em auto; padding: 0 1em; }
+h1 { font-size: 1.6em; margin-bottom: .2em; } h2 { font-size: 1.15em; margin: 2em 0 .5em; }
+p.soft, td.soft, figcaption { color: var(--soft); } .bad { color: var(--bad); font-weight: 600; }
+table { border-collapse: collapse; } th, td { padding: .25em .9em .25em 0; text-align: left; vertical-align: top; }
+th { font-weight: 600; border-bottom: 1px solid var(--line); } td { border-bottom: 1px solid var(--line); }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; } .row { display: flex; flex-wrap: wrap; gap: 1.5em 2.5em; }
+figure { margin: 0 0 1em; } svg { display: block; } svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
+svg rect { fill: var(--bar); } svg rect.bad { fill: var(--bad); } svg path { stroke: var(--bar); fill: none; stroke-width: 2; }
+svg path.grid { stroke: var(--line); stroke-width: 1; } pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+"""
+# Nothing may be fetched and no script may run, whatever a text would say.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def escaped(text: object) -> Markup:
+    """Text as text."""
+    return html.escape(str(text))
+
+
+def page(title: str, lead: str, *sections: tuple[str, Markup]) -> str:
+    """The whole document: a heading, a line below it, and sections of (heading, markup of this module)."""
+    body = "\n".join(f"<h2>{escaped(heading)}</h2>\n{markup}" for heading, markup in sections)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escaped(title)}</title>\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<style>{_STYLE}</style></head>\n<body><h1>{escaped(title)}</h1>\n"
+        f'<p class="soft">{escaped(lead)}</p>\n{body}\n</body></html>\n'
+    )
+
+
+def paragraph(text: str) -> Markup:
+    """A line of explanation."""
+    return f'<p class="soft">{escaped(text)}</p>'
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], bad: Sequence[tuple[int, int]] = ()) -> Markup:
+    """A table; numbers stand right. bad: (row, column) of cells to be marked. None is shown as a dash."""
+    marked = set(bad)
+    head = "".join(f"<th>{escaped(name)}</th>" for name in header)
+    body = "".join(
+        "<tr>" + "".join(_cell(value, (r, c) in marked) for c, value in enumerate(row)) + "</tr>\n"
+        for r, row in enumerate(rows)
+    )
+    return f'<div class="scroll"><table><tr>{head}</tr>\n{body}</table></div>'
+
+
+def _cell(value: object, bad: bool) -> Markup:
+    if value is None:
+        return '<td class="soft">–</td>'
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    text = f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
+    names = " ".join([*(["number"] if number else []), *(["bad"] if bad else [])])
+    return f'<td class="{names}">{escaped(text)}</td>' if names else f"<td>{escaped(text)}</td>"
+
+
+def bars(caption: str, values: Mapping[str, float], width: int = 320, height: int = 110) -> Markup:
+    """A bar chart of non-negative values, in their order, with their names below."""
+    top, count = max(values.values(), default=0) or 1, max(1, len(values))
+    step = width / count
+    drawn = "".join(
+        f'<rect x="{i * step + 1:.1f}" y="{height - value / top * (height - 14):.1f}" width="{max(1.0, step - 2):.1f}" '
+        f'height="{value / top * (height - 14):.1f}"><title>{escaped(name)}: {value:,}</title></rect>'
+        f'<text x="{i * step + step / 2:.1f}" y="{height + 13}" text-anchor="middle">{escaped(name)}</text>'
+        for i, (name, value) in enumerate(values.items())
+    )
+    return _figure(caption, drawn, width, height + 18)
+
+
+def curve(caption: str, points: Sequence[tuple[float, float]], diagonal: bool = False, size: int = 220) -> Markup:
+    """A line through points of the unit square; diagonal: where a calibrated judge would lie."""
+    grid = f'<path class="grid" d="M0 {size}L0 0M0 {size}L{size} {size}"/>'
+    if diagonal:
+        grid += f'<path class="grid" d="M0 {size}L{size} 0"/>'
+    line = "L".join(f"{x * size:.1f} {(1 - y) * size:.1f}" for x, y in points)
+    labels = f'<text x="0" y="{size + 13}">0</text><text x="{size}" y="{size + 13}" text-anchor="end">1</text>'
+    return _figure(caption, grid + (f'<path d="M{line}"/>' if points else "") + labels, size, size + 18)
+
+
+def row(*figures: Markup) -> Markup:
+    """Figures side by side."""
+    return f'<div class="row">{"".join(figures)}</div>'
+
+
+def _figure(caption: str, drawn: Markup, width: int, height: int) -> Markup:
+    return (
+        f'<figure><svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">{drawn}</svg>'
+        f"<figcaption>{escaped(caption)}</figcaption></figure>"
+    )

@@ -1,0 +1,52 @@
+"""audit: are the judges and labels of a run healthy? Counts over all rows, cases to read, one page and one JSON.
+
+The counts lie in the job's ledger; `measures` makes rates of them, which `prefsynth audit RUN --fail-on …` compares with
+bounds. The rows are cases worth reading.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from pipeline.pair import Pair
+from pipeline.records import Candidate, Judgment, Rationale, Record
+from pipeline.stage import Context, Example, Stage, Summary
+from stages.judges.audit_page import audit_page
+from stages.judges.health import canary_kind, judge_health, pair_health
+from stages.judges.measures import measures
+
+
+class AuditCase(Record, frozen=True, kw_only=True):
+    """Something to look at. what: canary_won, order_flipped, against_outcome."""
+
+    what: str
+    judge: str
+    cand_ids: tuple[str, ...]
+    detail: str
+
+
+class Audit(Stage):
+    """Health of judges and labels; leaves audit.json and audit.html beside its rows. Counts: see stages/judges/health.py."""
+
+    version: ClassVar[int] = 1
+
+    async def process(self, example: Example[Candidate | Judgment | Pair | Rationale], ctx: Context) -> list[AuditCase]:
+        """The cases of one prompt."""
+        found = judge_health(example.candidates, example.judgments, example.pairs)
+        canaries = [c.candidate_id for c in example.candidates if canary_kind(c)]
+        for name, n in (found.counts + pair_health(example.pairs, example.rationales, canaries)).items():
+            ctx.count(name, n)
+        prompt_id = example.prompt.prompt_id
+        return [
+            AuditCase(prompt_id=prompt_id, what=c.what, judge=c.judge, cand_ids=c.cand_ids, detail=c.detail)
+            for c in found.cases
+        ]
+
+    def finish(self, summary: Summary) -> dict[str, str]:
+        """audit.json: the measures. audit.html: the same to look at, with what every job left out."""
+        counts = summary.counts[summary.job]
+        found = measures(counts)
+        text = msgspec.json.format(msgspec.json.encode(found), indent=1).decode()
+        return {"audit.json": f"{text}\n", "audit.html": audit_page(summary, found)}
