@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.drawing import printable
 from pipeline.engine import Completion, EngineConfig, Request
 from pipeline.live import LiveEngine
 from pipeline.plan import make_plan
 from pipeline.records import Prompt, Record, Reject
 from pipeline.run import execute
-from pipeline.show import clean, write_record
+from pipeline.show import write_record
 
 
 def sample_config(data: dict[str, Any], n: int, folder: str) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class EchoEngine(LiveEngine):
             lines += [f"{m.role}> {m.content}" for m in request.messages or ()]
             lines += [f"assistant> {request.assistant_prefix}…"] if request.assistant_prefix else []
             lines += [f"  answer {i + 1} ({c.finish_reason})> {c.text}" for i, c in enumerate(completions)]
-            print(clean("\n".join(lines)))
+            print(printable("\n".join(lines)))
         return answers
 
 

@@ -169,7 +169,7 @@ def _generation(tree: FinishedTree, path: Sequence[Node]) -> Generation:
         model=tree.tree.policy_model,
         seed=path[-1].seed,
         finish_reason=path[-1].finish_reason,
-        n_tokens=tokens,
+        n_tokens=tokens or None,
         policy_relation="on" if all(node.source == "sampled" for node in path) else "gold",
         mean_logp=None if logp is None or not tokens else logp / tokens,
     )
