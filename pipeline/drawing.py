@@ -73,7 +73,9 @@ class Drawing:
 
     def telling(self, siblings: Sequence[Node], most: int) -> list[Node]:
         """Those that matter, in their order: what leads to a pair or lies on the best path, then the most visited."""
-        ranked = sorted(siblings, key=lambda n: (n.node_id not in self.leading, not n.on_best_path, -n.visits, n.node_id))
+        ranked = sorted(
+            siblings, key=lambda n: (n.node_id not in self.leading, not n.on_best_path, -n.visits, n.node_id)
+        )
         asked = sum([node.node_id in self.leading or node.on_best_path for node in siblings])
         return sorted(ranked[: max(most, asked)], key=lambda node: node.node_id)
 
@@ -127,7 +129,9 @@ def drawings(path: str) -> Iterator[Drawing]:
     plan, store, _ = open_run(path)
     sources = [job for job in plan.jobs.values() if Tree in job.stage.makes()]
     if not sources:
-        raise PlanError(f"run {path} has no search trees; a job of stage search makes them; jobs: {', '.join(plan.jobs)}")
+        raise PlanError(
+            f"run {path} has no search trees; a job of stage search makes them; jobs: {', '.join(plan.jobs)}"
+        )
     for job in sources:
         for shard in sorted(store.done(job.name)):
             yield from of_shard(plan, store, job, shard)

@@ -18,23 +18,24 @@ from pipeline.store import Store
 from pipeline.tree import Node
 
 TREES_PER_PAGE = 500  # about 10 MB; more go to further pages
-FILLS = {1: "#d9f2df", -1: "#fbdcd9", None: "#ffffff"}
-
-
-def export_trees(path: str, folder: str, format: str) -> None:
-    """Draws every finished tree of the run at `path`. Raises PlanError: no trees, or `folder` is not empty."""
-    store = Store(folder)
-    if store.names():
-        raise PlanError(f"{folder} is not empty; give a new folder")
-    store.create()
-    n = 0
-    for name, text, trees in FORMATS[format](drawings(path)):
-        store.write_text(text, name)
-        n += trees
-    print(f"{n:,} trees to {folder}")
+FILLS = {1: "#d9f2df", -1: "#fbdcd9", None: "#f7eccb"}  # right, wrong, undecided ends
+BORDERS = {"chosen": "darkgreen", "rejected": "firebrick", "chosenrejected": "purple"}
 
 
 File = tuple[str, str, int]  # name, content, trees in it
+
+
+def export_trees(path: str, folder: str, name: str) -> None:
+    """Draws every finished tree of the run at `path` in the format `name`. Raises PlanError: no trees, `folder` is not
+    empty."""
+    store, n = Store(folder), 0
+    if store.names():
+        raise PlanError(f"{folder} is not empty; give a new folder")
+    store.create()
+    for file, text, trees in FORMATS[name](drawings(path)):
+        store.write_text(text, file)
+        n += trees
+    print(f"{n:,} trees to {folder}")
 
 
 def dot_files(trees: Iterable[Drawing]) -> Iterator[File]:
@@ -66,15 +67,11 @@ def dot(drawing: Drawing) -> str:
 
 def _box(drawing: Drawing, node: Node) -> str:
     text = _folded("prompt" if node.parent_id is None else shorten(node.step_text, 160))
-    marks = drawing.marks(node)
-    told = [text, " ".join(facts(node)), *([end] if (end := ending(node)) else []), *marks]
-    sides = {mark.split()[0] for mark in marks}
-    border = "" if not sides else f', penwidth=2, color={"purple" if len(sides) > 1 else _COLOURS[sides.pop()]}'
-    fill = FILLS[node.outcome] if node.is_terminal else FILLS[None]
-    return f'label={_quoted(*told)}, fillcolor="{fill}"{border}'
-
-
-_COLOURS = {"chosen": "darkgreen", "rejected": "firebrick"}
+    marks, end = drawing.marks(node), ending(node)
+    label = _quoted(text, " ".join(facts(node)), *([end] if end else []), *marks)
+    fill = FILLS[node.outcome] if node.is_terminal else "white"
+    border = f', penwidth=2, color="{BORDERS["".join(mark.split()[0] for mark in marks)]}"' if marks else ""
+    return f'label={label}, fillcolor="{fill}"{border}'
 
 
 def _folded(text: str) -> str:
