@@ -13,8 +13,10 @@ from rich.tree import Tree as Branches
 from pipeline.drawing import Drawing, ending, facts, of_shard, printable, shorten
 from pipeline.errors import PlanError
 from pipeline.pair import Pair
+from pipeline.plan import Job, Plan
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
 from pipeline.report import open_run
+from pipeline.store import Store
 from pipeline.tree import Node, Tree
 
 WIDE = 6  # children of a node that are drawn, where no pair and no best path asks for more
@@ -39,18 +41,25 @@ def show(path: str, prompt_id: str) -> None:
         if shard not in store.done(name):
             print(f"\n== {name}: not done yet ({n_shards} shards in all)")
             continue
-        made: tuple[type[Record], ...] = (*job.stage.makes(), Reject)
-        for cls in (cls for cls in made if cls not in (Tree, Node)):
-            rows: list[Record] = list(store.read(name, cls, shard, main=cls is job.table))
-            mine = [r for r in rows if r.prompt_id == prompt.prompt_id]
-            if mine:
-                print(f"\n== {name}: {len(mine)} {cls.__name__}")
-            for row in mine:
-                write_record(row)
-        if Tree in made:
-            for drawing in of_shard(plan, store, job, shard, prompt.prompt_id):
-                print(f"\n== {name}: 1 Tree")
-                draw(drawing, Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120))
+        tell(plan, store, job, shard, prompt.prompt_id)
+
+
+def tell(plan: Plan, store: Store, job: Job, shard: int, prompt_id: str | None = None) -> None:
+    """Prints what `job` made in a shard, of one prompt or of all."""
+    made: tuple[type[Record], ...] = (*job.stage.makes(), Reject)
+    for cls in (cls for cls in made if cls not in (Tree, Node)):
+        rows: list[Record] = list(store.read(job.name, cls, shard, main=cls is job.table))
+        rows = [row for row in rows if prompt_id in (None, row.prompt_id)]
+        if rows:
+            print(f"\n== {job.name}: {len(rows)} {cls.__name__}")
+        for row in rows:
+            if prompt_id is None and not isinstance(row, Prompt):
+                print(f"  (prompt {row.prompt_id[:12]})")
+            write_record(row)
+    if Tree in made:
+        for drawing in of_shard(plan, store, job, shard, prompt_id):
+            print(f"\n== {job.name}: 1 Tree")
+            draw(drawing, Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120))
 
 
 def draw(drawing: Drawing, console: Console) -> None:

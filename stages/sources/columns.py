@@ -39,7 +39,7 @@ class Columns(BaseModel):
     chosen_score: str | None = None
     rejected_score: str | None = None
     tree: str | None = None  # a recorded search tree: nested {text, mc_value, children}, or a list of prefixes
-    tree_separator: str = "\n\n"  # what stood between its steps
+    tree_separator: str | None = None  # what stood between its steps; None: a blank line
     keep: tuple[str, ...] = ()  # further columns, kept as JSON in `ext_json`
 
     @model_validator(mode="after")

@@ -49,7 +49,7 @@ class Step:
         return self.parent is not None and not self.children and all(value == 1 for value in self.values)
 
 
-def recorded_tree(value: Any, prompt: Prompt, job: str, separator: str = "\n\n") -> list[Tree | Node]:
+def recorded_tree(value: Any, prompt: Prompt, job: str, separator: str) -> list[Tree | Node]:
     """The row of a recorded tree, then its nodes. `separator` stood between steps. Raises Rejected: broken_tree.
 
     visits and q stand for roll-outs: their number (1 where it is not known) and 2 mc - 1. wrong counts roll-outs that

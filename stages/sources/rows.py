@@ -54,7 +54,8 @@ class RowReader:
         if self.columns.candidates is not None:
             made += self._candidates(row, prompt, where)
         if self.columns.tree is not None:
-            made += recorded_tree(self._get["tree"](row), prompt, self.job, self.columns.tree_separator)
+            separator = "\n\n" if self.columns.tree_separator is None else self.columns.tree_separator
+            made += recorded_tree(self._get["tree"](row), prompt, self.job, separator)
         return made
 
     def _asked(self, row: Row) -> tuple[Message, ...]:

@@ -36,7 +36,7 @@ PROMPT = Prompt("p", "p", (Message("user", "What is 3 + 4, doubled?"),), "14")
 
 def rows(value: Any = ROW["reasoning_steps"], prompt: Prompt = PROMPT) -> tuple[Tree, dict[str, Node]]:
     """The tree, and its nodes by the text of their step."""
-    tree, *nodes = recorded_tree(value, prompt, "prompts")
+    tree, *nodes = recorded_tree(value, prompt, "prompts", "\n\n")
     assert isinstance(tree, Tree)
     found = [node for node in nodes if isinstance(node, Node)]
     assert FinishedTree(tree, found).nodes == found
@@ -125,7 +125,7 @@ trees = st.recursive(
 
 @given(trees)
 def test_any_tree_of_the_format_keeps_the_invariants_of_ours(value: dict[str, Any]) -> None:
-    tree, *found = recorded_tree(value, PROMPT, "prompts")
+    tree, *found = recorded_tree(value, PROMPT, "prompts", "\n\n")
     nodes = [node for node in found if isinstance(node, Node)]
     assert isinstance(tree, Tree)
     assert nodes == FinishedTree(tree, nodes).nodes
@@ -147,12 +147,13 @@ def test_a_tree_comes_in_with_its_prompt_and_a_broken_one_is_told(tmp_path: Path
     path = tmp_path / "trees.jsonl"
     broken = {**ROW, "question": "Another?", "reasoning_steps": 3}
     path.write_text("\n".join(map(json.dumps, (ROW, broken))), encoding="utf-8")
-    source = Prompts.model_validate({"path": str(path), "columns": COLUMNS})
+    source = Prompts.model_validate({"path": str(path), "columns": {**COLUMNS, "tree_separator": " "}})
     assert source.makes() == (Prompt, Tree, Node)
     index = source.index(8)
     made = [r for part in index.slices for r in source.read(Slice(*part), index.duplicates, "prompts")]
     kinds = [type(record) for record in made]
     assert kinds == [Prompt, Tree, *[Node] * 9, Reject]
+    assert [r.step_text[-2:] for r in made if isinstance(r, Node) and r.expanded] == ["", ". "]
     assert isinstance(made[-1], Reject)
     assert (made[-1].reason, made[-1].detail) == ("broken_tree", "trees.jsonl:2: 0: no object with the text 'text'")
 
