@@ -105,7 +105,7 @@ def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser
         ("status", _status, "what is done and what is left of a run"),
         ("report", _report, "what happened in a run: rows, rejects, ledger, tokens, seconds"),
         ("show", _show, "one prompt and all that was learned about it"),
-        ("export", _export, "write the pairs of a run in a trainer's format, or draw its search trees"),
+        ("export", _export, "write the pairs of a run in a trainer's format"),
     ):
         sub = command(name, run, what)
         sub.add_argument("run", help="folder of the run, such as runs/quickstart")
@@ -169,12 +169,13 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from pipeline.export import export
     from pipeline.pictures import FORMATS, export_trees
 
     if arguments.format in FORMATS:
         export_trees(arguments.run, arguments.to, arguments.format)
         return
+    from pipeline.export import export
+
     fields = {"format": arguments.format, "max_length": arguments.max_length, "tokenizer": arguments.tokenizer}
     export(arguments.run, arguments.to, {k: v for k, v in fields.items() if v is not None})
 
