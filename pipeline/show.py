@@ -88,6 +88,8 @@ def _line(drawing: Drawing, node: Node, width: int) -> Text:
     told = _numbers(node)
     if end := ending(node):
         told.append(f"  {end}", COLOURS[end.split(":")[0].split(" ")[0]])
+    if node.observation is not None:
+        told.append(f"  answered: {shorten(node.observation, 40)}", "cyan")
     for mark in drawing.marks(node):
         told.append(f"  {mark}", "bold green" if mark.startswith("chosen") else "bold red")
     step = shorten(node.step_text, max(24, width - len(told) - 2))

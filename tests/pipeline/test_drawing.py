@@ -51,6 +51,15 @@ def test_a_tree_is_drawn_with_its_numbers_ends_and_pairs() -> None:
     ]
 
 
+def test_a_turn_shows_what_it_was_answered() -> None:
+    turns = [
+        node(0, None),
+        node(1, step_text="5", depth=1, outcome=-1, observation="Wrong:\nadd 1."),
+        node(2, 1, step_text="6", depth=2),
+    ]
+    assert drawn(turns, [])[2:] == ["└── 5  #1 N 0  wrong  answered: Wrong: ⏎ add 1.", "    └── 6  #2 N 0"]
+
+
 def test_what_is_not_known_is_not_told() -> None:
     assert facts(node(1)) == ["#1", "N 0"]
     assert facts(node(1, mc=0.25)) == ["#1", "N 0", "mc 0.25"]
