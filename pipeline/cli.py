@@ -114,7 +114,9 @@ def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser
         if name == "report":
             sub.add_argument("--json", action="store_true", help="as JSON")
         if name == "export":
-            sub.add_argument("--format", required=True, help="trainer format, such as trl-dpo")
+            sub.add_argument(
+                "--format", required=True, help="trainer format, such as trl-dpo; or, of trees, html or graphviz"
+            )
             sub.add_argument("--to", required=True, metavar="DIR", help="folder to write")
             sub.add_argument("--max-length", type=int, help="longest prompt + answer in tokens")
             sub.add_argument("--tokenizer", help="tokenizer of the model to be trained")
@@ -167,6 +169,11 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    from pipeline.pictures import FORMATS, export_trees
+
+    if arguments.format in FORMATS:
+        export_trees(arguments.run, arguments.to, arguments.format)
+        return
     from pipeline.export import export
 
     fields = {"format": arguments.format, "max_length": arguments.max_length, "tokenizer": arguments.tokenizer}

@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.drawing import printable
 from pipeline.engine import Completion, EngineConfig, Request
 from pipeline.live import LiveEngine
 from pipeline.plan import make_plan
-from pipeline.records import Prompt, Record, Reject
 from pipeline.run import execute
-from pipeline.show import clean, write_record
+from pipeline.show import tell
 
 
 def sample_config(data: dict[str, Any], n: int, folder: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class EchoEngine(LiveEngine):
             lines += [f"{m.role}> {m.content}" for m in request.messages or ()]
             lines += [f"assistant> {request.assistant_prefix}…"] if request.assistant_prefix else []
             lines += [f"  answer {i + 1} ({c.finish_reason})> {c.text}" for i, c in enumerate(completions)]
-            print(clean("\n".join(lines)))
+            print(printable("\n".join(lines)))
         return answers
 
 
@@ -54,14 +54,6 @@ def preview(data: dict[str, Any], n: int) -> None:
     make_plan(data)
     with tempfile.TemporaryDirectory(prefix="prefsynth-preview-") as folder:
         driver = execute(sample_config(data, n, folder), plain=True, make_engine=EchoEngine)
-        for name, job in driver.plan.jobs.items():
-            made: tuple[type[Record], ...] = (*job.stage.makes(), Reject)
-            for cls in made:
-                rows: list[Record] = list(driver.store.read(name, cls, 0, main=cls is job.table))
-                if rows:
-                    print(f"\n== {name}: {len(rows)} {cls.__name__}")
-                for row in rows:
-                    if not isinstance(row, Prompt):
-                        print(f"  (prompt {row.prompt_id[:12]})")
-                    write_record(row)
+        for job in driver.plan.jobs.values():
+            tell(driver.plan, driver.store, job, 0)
         sys.stdout.flush()

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
-import unicodedata
 from typing import Any
 
 import msgspec
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree as Branches
 
+from pipeline.drawing import Drawing, ending, facts, of_shard, printable, shorten
 from pipeline.errors import PlanError
 from pipeline.pair import Pair
+from pipeline.plan import Job, Plan
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
 from pipeline.report import open_run
+from pipeline.store import Store
+from pipeline.tree import Node, Tree
 
-
-def clean(text: str) -> str:
-    """Model text that can be printed: control characters (terminal escapes) are shown, not sent."""
-    return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else f"\\x{ord(c):02x}" for c in text)
+WIDE = 6  # children of a node that are drawn, where no pair and no best path asks for more
+COLOURS = {"right": "green", "wrong": "red", "undecided": "yellow"}
 
 
 def show(path: str, prompt_id: str) -> None:
@@ -37,21 +41,70 @@ def show(path: str, prompt_id: str) -> None:
         if shard not in store.done(name):
             print(f"\n== {name}: not done yet ({n_shards} shards in all)")
             continue
-        made: tuple[type[Record], ...] = (*job.stage.makes(), Reject)
-        for cls in made:
-            rows: list[Record] = list(store.read(name, cls, shard, main=cls is job.table))
-            mine = [r for r in rows if r.prompt_id == prompt.prompt_id]
-            if mine:
-                print(f"\n== {name}: {len(mine)} {cls.__name__}")
-            for row in mine:
-                write_record(row)
+        tell(plan, store, job, shard, prompt.prompt_id)
+
+
+def tell(plan: Plan, store: Store, job: Job, shard: int, prompt_id: str | None = None) -> None:
+    """Prints what `job` made in a shard, of one prompt or of all."""
+    made: tuple[type[Record], ...] = (*job.stage.makes(), Reject)
+    for cls in (cls for cls in made if cls not in (Tree, Node)):
+        rows: list[Record] = list(store.read(job.name, cls, shard, main=cls is job.table))
+        rows = [row for row in rows if prompt_id in (None, row.prompt_id)]
+        if rows:
+            print(f"\n== {job.name}: {len(rows)} {cls.__name__}")
+        for row in rows:
+            if prompt_id is None and not isinstance(row, Prompt):
+                print(f"  (prompt {row.prompt_id[:12]})")
+            write_record(row)
+    if Tree in made:
+        for drawing in of_shard(plan, store, job, shard, prompt_id):
+            print(f"\n== {job.name}: 1 Tree")
+            draw(drawing, Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120))
+
+
+def draw(drawing: Drawing, console: Console) -> None:
+    """One search tree with the pairs taken from it. Wide forks show what matters and count the rest."""
+    console.print(f"{drawing.tree.tree_id[:12]}: {', '.join(drawing.about())}", markup=False)
+    for root in drawing.children.get(None, []):
+        told = Branches(Text("prompt  ").append(_numbers(root)), guide_style="dim")
+        _grow(told, drawing, root, console.width)
+        console.print(told)
+    for number, pair in enumerate(drawing.pairs, 1):
+        console.print(f"  pair {number}  {pair}", markup=False)
+
+
+def _grow(branch: Branches, drawing: Drawing, parent: Node, width: int) -> None:
+    children = drawing.children.get(parent.node_id, [])
+    drawn = drawing.telling(children, WIDE)
+    for node in drawn:
+        _grow(branch.add(_line(drawing, node, width - 4 * node.depth)), drawing, node, width)
+    if rest := [node for node in children if node not in drawn]:
+        right, wrong = sum([node.correct for node in rest]), sum([node.wrong for node in rest])
+        branch.add(Text(f"… {len(rest)} more; ends below them: {right} right, {wrong} wrong", "dim"))
+
+
+def _line(drawing: Drawing, node: Node, width: int) -> Text:
+    """A step with its numbers; the text takes what they leave of `width`."""
+    told = _numbers(node)
+    if end := ending(node):
+        told.append(f"  {end}", COLOURS[end.split(":")[0].split(" ")[0]])
+    if node.observation is not None:
+        told.append(f"  answered: {shorten(node.observation, 40)}", "cyan")
+    for mark in drawing.marks(node):
+        told.append(f"  {mark}", "bold green" if mark.startswith("chosen") else "bold red")
+    step = shorten(node.step_text, max(24, width - len(told) - 2))
+    return Text(step, "bold" if node.on_best_path else "").append("  ").append(told)
+
+
+def _numbers(node: Node) -> Text:
+    return Text(" ".join(facts(node)), "dim")
 
 
 def write_record(row: Record) -> None:
     """One record as a few readable lines."""
     out = sys.stdout
     for line in describe(row):
-        out.write(clean(line) + "\n")
+        out.write(printable(line) + "\n")
 
 
 def describe(row: Record) -> list[str]:

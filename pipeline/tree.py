@@ -22,7 +22,7 @@ class Rollout(Part, frozen=True):
 
 class Tree(Record, frozen=True, kw_only=True):
     """One search. `status`: exhausted, budget_sims, budget_nodes, budget_tokens, budget_time, solved_enough,
-    skipped_trivial, failed."""
+    skipped_trivial, failed; recorded: made by another program."""
 
     tree_id: str
     job: str
@@ -142,7 +142,8 @@ class Fork(Part, frozen=True):
 
 
 class Trace(Record, frozen=True, kw_only=True):
-    """One whole answer of a tree with a label for each step, up to its first wrong one (process reward models).
+    """One whole answer of a tree, or a prefix that never came right, with a label for each step up to its first wrong
+    one (process reward models).
 
     soft: share of right ends behind the step; hard: 1 or 0; None: too few samples. first_error: index from 0, None when
     no step is labelled 0. consensus: whether the critic of the search found the same one; None where it was not asked.
@@ -150,7 +151,7 @@ class Trace(Record, frozen=True, kw_only=True):
 
     trace_id: str
     tree_id: str
-    leaf_id: int  # node_id of the end
+    leaf_id: int  # node_id of its last step
     steps: tuple[str, ...]
     soft: tuple[float | None, ...]
     hard: tuple[int | None, ...]

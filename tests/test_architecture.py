@@ -32,7 +32,8 @@ LAYERS = [
     {"executor", "replica", "progress"},
     {"executors"},
     {"run", "report"},
-    {"show", "preview", "export", "check"},
+    {"drawing"},
+    {"show", "preview", "export", "pictures", "check"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

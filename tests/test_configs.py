@@ -17,6 +17,7 @@ CONFIGS = sorted(p.stem for p in resolve_path("configs").glob("*.yaml"))
 ROW = {
     "question": "Ann has {i} apples and buys 3 more. How many has she?",
     "answer": "She has {i} + 3 apples.\n#### {n}",
+    "final_answer": "14",
     "instruction": "Write {i} words about the sea.",
     "prompt": "Name {i} rivers.",
     "chosen": "The Nile, number {i}.",
@@ -24,14 +25,19 @@ ROW = {
 }
 
 
+RECORDED = Path(__file__).resolve().parent / "stages/sources/recorded_trees.jsonl"
+
+
 def _row(i: int) -> str:
-    return json.dumps({key: text.format(i=i, n=i + 3) for key, text in ROW.items()})
+    tree = json.loads(RECORDED.read_text(encoding="utf-8"))["reasoning_steps"]
+    return json.dumps({key: text.format(i=i, n=i + 3) for key, text in ROW.items()} | {"reasoning_steps": tree})
 
 
 def _local(data: dict[str, Any], file: Path) -> dict[str, Any]:
     """The config on the embedded model, reading `file` where it reads a user's data."""
     engines = {
-        alias: e | {"model": "models/abacus"} if e["kind"] == "vllm" else e for alias, e in data["engines"].items()
+        alias: e | {"model": "models/abacus"} if e["kind"] == "vllm" else e
+        for alias, e in data.get("engines", {}).items()
     }
     source, *rest = data["jobs"]
     if str(source["path"]).startswith("data/"):
@@ -48,9 +54,15 @@ def test_a_shipped_config_holds_on_rows_of_its_kind(
     file.write_text("".join(_row(i) + "\n" for i in range(12)), encoding="utf-8")
     check(_local(read_config(name), file), n=8)
     told = capsys.readouterr().out
-    makes_answers = {"enrich": "prompts", "abacus_search": "search", "math_steps": "search"}.get(name, "generate")
-    assert f"{makes_answers}: 8 in, 0 rejected" in told
-    assert "export: 8 in, 0 rejected" in told
+    makes_answers = {
+        "enrich": "prompts",
+        "abacus_search": "search",
+        "math_steps": "search",
+        "recorded_trees": "prompts",
+    }
+    assert f"{makes_answers.get(name, 'generate')}: 8 in, 0 rejected" in told
+    last = "label_unpaired" if name == "recorded_trees" else "export"
+    assert f"{last}: 8 in, 0 rejected" in told
 
 
 def test_the_config_in_the_readme_holds(tmp_path: Path) -> None:

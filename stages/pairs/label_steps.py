@@ -1,4 +1,4 @@
-"""Process labels: every decided answer of a search tree with a label for each of its steps (spec mcts R5)."""
+"""Process labels: every decided path of a search tree with a label for each of its steps (spec mcts R5)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline import ids
 from pipeline.stage import Context, Example, Stage
 from pipeline.tree import Node, Trace, Tree
 from stages.pairs.finished import finished_trees, outcome
-from stages.pairs.step_labels import LabelRule, StepLabels, agreed, step_labels
+from stages.pairs.step_labels import LabelRule, StepLabels, agreed, lost_prefixes, step_labels
 from stages.pairs.trajectories import Leaf, leaves
 
 
@@ -20,10 +20,10 @@ class LabelSteps(LabelRule, Stage):
     version: ClassVar[int] = 1
 
     async def process(self, example: Example[Tree | Node], ctx: Context) -> list[Trace]:
-        """One trace for each end with an outcome, best first."""
+        """One trace for each end with an outcome, best first, then for each prefix that was found lost."""
         made: list[Trace] = []
         for tree in finished_trees(example.trees, example.nodes):
-            for leaf in leaves(tree):
+            for leaf in (*leaves(tree), *lost_prefixes(tree)):
                 labels = with_critic(leaf, step_labels(leaf, self))
                 if all(label is None for label in labels.hard):
                     ctx.count("unlabelled")
@@ -68,7 +68,7 @@ def _trace(tree: Tree, leaf: Leaf, labels: StepLabels) -> Trace:
         steps=tuple([node.step_text for node in leaf.path]),
         soft=tuple(labels.soft),
         hard=tuple(labels.hard),
-        outcome=outcome(leaf.node),
+        outcome=outcome(leaf.node) or -1,
         first_error=labels.first_error,
         consensus=labels.consensus,
     )

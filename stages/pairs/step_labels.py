@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.pairs.finished import FinishedTree, samples, score
+from stages.pairs.finished import FinishedTree, mean_q, samples, score
 from stages.pairs.step_rules import StepRule, eligible
 from stages.pairs.trajectories import Leaf
 
@@ -47,6 +47,13 @@ def step_labels(leaf: Leaf, rule: LabelRule) -> StepLabels:
         if hard[-1] == 0:
             break
     return StepLabels(soft, hard)
+
+
+def lost_prefixes(tree: FinishedTree) -> list[Leaf]:
+    """Paths to steps that were probed and never came right, where their roll-outs are no nodes (recorded trees)."""
+    lost = [n for n in tree.nodes[1:] if n.mc == 0 and not n.is_terminal and not tree.children[n.node_id]]
+    paths = [(node, tree.lineage(node)) for node in lost]
+    return [Leaf(node, path, mean_q(path)) for node, path in paths]
 
 
 def agreed(labels: StepLabels, judged_error: int | None) -> StepLabels:

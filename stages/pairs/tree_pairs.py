@@ -80,7 +80,7 @@ def _label_columns(found: Segment, labelling: Labelling) -> dict[str, Any]:
         "label_source": "verifier" if found.form == "trajectory" or better is not None else "judge",
         "soft_label": None if noise is None else 1.0 - noise,
     }
-    scores = [_unit(node, found, labelling) for node in (found.chosen[0], found.rejected[0])]
+    scores = [_unit(path, found.form, labelling) for path in (found.chosen, found.rejected)]
     if scores[0] is not None and scores[1] is not None:
         columns |= {"chosen_score": scores[0], "rejected_score": scores[1], "score_gap": scores[0] - scores[1]}
     return columns
@@ -105,21 +105,25 @@ def _turns(prompt: Prompt, prefix: Sequence[Node]) -> tuple[tuple[Message, ...],
 def _noise(found: Segment) -> tuple[float, float | None]:
     """Label noise from visits, and p_better from mc counts; None without counts and for whole answers, whose outcomes
     were verified and not estimated."""
-    chosen, rejected = found.chosen[0], found.rejected[0]
+    chosen, rejected = _compared(found)
     counts = [(round((node.mc or 0.0) * node.mc_n), node.mc_n) for node in (chosen, rejected)]
     known = found.form != "trajectory" and counts[0][1] and counts[1][1]
     return alpha_visits(chosen.visits, rejected.visits), p_better(*counts[0], *counts[1]) if known else None
 
 
-def _value(node: Node, found: Segment, labelling: Labelling) -> float | None:
-    if found.form == "trajectory":
-        return mean_q(found.chosen if node is found.chosen[0] else found.rejected)
-    return score(node, labelling.value_kind)
+def _compared(found: Segment) -> tuple[Node, Node]:
+    """The nodes that are named as chosen and rejected: the first steps of the arms, of whole answers their ends."""
+    at = -1 if found.form == "trajectory" else 0
+    return found.chosen[at], found.rejected[at]
 
 
-def _unit(node: Node, found: Segment, labelling: Labelling) -> float | None:
+def _value(path: Sequence[Node], form: str, labelling: Labelling) -> float | None:
+    return mean_q(path) if form == "trajectory" else score(path[0], labelling.value_kind)
+
+
+def _unit(path: Sequence[Node], form: str, labelling: Labelling) -> float | None:
     """The score on [0, 1]; None where it lies off its scale (advantage back-up)."""
-    value = _value(node, found, labelling)
+    value = _value(path, form, labelling)
     if value is None:
         return None
     low, high = {"mc": (0.0, 1.0), "advantage": (-2.0, 2.0)}.get(labelling.value_kind, (-1.0, 1.0))
@@ -132,7 +136,7 @@ def _tail(tree: FinishedTree, node: Node, right: bool) -> str | None:
 
 
 def _fork(tree: FinishedTree, found: Segment, labelling: Labelling) -> Fork:
-    parent, chosen, rejected = tree.nodes[found.pair.parent], found.chosen[0], found.rejected[0]
+    parent, (chosen, rejected) = tree.nodes[found.pair.parent], _compared(found)
     before = tokens_of(found.prefix) + (found.prefix[-1].observation_token_ids if found.prefix else ())
     arms = tokens_of(found.chosen), tokens_of(found.rejected)
     alpha, better = _noise(found)
@@ -141,7 +145,8 @@ def _fork(tree: FinishedTree, found: Segment, labelling: Labelling) -> Fork:
         rejected_node_id=str(found.pair.rejected), step_index=parent.depth,
         n_steps_chosen=len(found.chosen), n_steps_rejected=len(found.rejected),
         prefix_value=score(parent, labelling.value_kind),
-        chosen_value=_value(chosen, found, labelling), rejected_value=_value(rejected, found, labelling),
+        chosen_value=_value(found.chosen, found.form, labelling),
+        rejected_value=_value(found.rejected, found.form, labelling),
         chosen_visits=chosen.visits, rejected_visits=rejected.visits,
         chosen_advantage=chosen.advantage, rejected_advantage=rejected.advantage,
         value_kind=labelling.value_kind, rule=labelling.rule, form=found.form,
@@ -169,7 +174,7 @@ def _generation(tree: FinishedTree, path: Sequence[Node]) -> Generation:
         model=tree.tree.policy_model,
         seed=path[-1].seed,
         finish_reason=path[-1].finish_reason,
-        n_tokens=tokens,
+        n_tokens=tokens or None,
         policy_relation="on" if all(node.source == "sampled" for node in path) else "gold",
         mean_logp=None if logp is None or not tokens else logp / tokens,
     )

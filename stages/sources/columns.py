@@ -38,6 +38,8 @@ class Columns(BaseModel):
     rejected: str | None = None
     chosen_score: str | None = None
     rejected_score: str | None = None
+    tree: str | None = None  # a recorded search tree: nested {text, mc_value, children}, or a list of prefixes
+    tree_separator: str | None = None  # what stood between its steps; None: a blank line
     keep: tuple[str, ...] = ()  # further columns, kept as JSON in `ext_json`
 
     @model_validator(mode="after")
@@ -48,6 +50,8 @@ class Columns(BaseModel):
             raise ValueError("map a prompt column, or chosen and rejected conversations")
         if self.chosen is not None and self.candidates is not None:
             raise ValueError("map candidates, or chosen and rejected, not both")
+        if self.chosen is not None and self.tree is not None:
+            raise ValueError("map a tree, or chosen and rejected, not both")
         return self
 
     @property
@@ -58,7 +62,7 @@ class Columns(BaseModel):
     def paths(self) -> Iterator[tuple[str, str]]:
         """(key, path) of everything that is read from a row."""
         for key, value in self:
-            if key in ("candidate_text", "candidate_model", "candidate_score") or not value:
+            if key in ("candidate_text", "candidate_model", "candidate_score", "tree_separator") or not value:
                 continue
             for path in (value,) if isinstance(value, str) else value.values() if isinstance(value, dict) else value:
                 yield key, path

@@ -16,6 +16,7 @@ from pipeline.errors import PlanError, Rejected
 from pipeline.pair import Pair
 from pipeline.records import Candidate, Judgment, Prompt, Record, Reject, Source
 from pipeline.stage import Slice, SourceIndex, SourceStage
+from pipeline.tree import Node, Tree
 from stages.sources.columns import Columns, Row, getter
 from stages.sources.hub import Hub, HubDataset
 from stages.sources.readers import Reader, open_reader
@@ -26,7 +27,8 @@ NO_PROMPT = bytes(16)
 
 
 class Prompts(SourceStage):
-    """Reads prompts; also ready candidates (with scores) or ready preference pairs, where columns for them are mapped.
+    """Reads prompts; also ready candidates (with scores), ready preference pairs or recorded search trees, where columns
+    for them are mapped.
 
     Every row becomes a prompt, adds to the prompt of the row before it (`on_duplicate: merge`), or is a reject that
     names file and line.
@@ -53,7 +55,7 @@ class Prompts(SourceStage):
         return self
 
     def makes(self) -> tuple[type[Record], ...]:
-        """Prompt, and Candidate, Judgment and Pair where the columns bring them."""
+        """Prompt, and Candidate, Judgment, Pair, Tree and Node where the columns bring them."""
         columns = self.columns
         made: list[type[Record]] = [Prompt]
         if columns.candidates or columns.chosen:
@@ -62,6 +64,8 @@ class Prompts(SourceStage):
             made.append(Judgment)
         if columns.chosen:
             made.append(Pair)
+        if columns.tree:
+            made += [Tree, Node]
         return tuple(made)
 
     def stamp(self) -> str:
@@ -210,4 +214,8 @@ def _identity(record: Record) -> str:
             return record.judgment_key
         case Pair():
             return record.pair_id
+        case Tree():
+            return record.tree_id
+        case Node():
+            return f"{record.tree_id}/{record.node_id}"
     return ""  # rejects are all told

@@ -13,6 +13,7 @@ from pipeline.records import Candidate, Judgment, Message, Prompt, Record, Rejec
 from stages.pairs.build import response_pair
 from stages.pairs.gate import Arm, Gate, text_refusal
 from stages.sources.columns import Columns, Row, conversation, getter, number, optional_text, parallel, text
+from stages.sources.recorded import recorded_tree
 
 NO_RULES = Gate()
 
@@ -27,7 +28,7 @@ class RowReader:
         self.job = job
         self.source = source
         self.low, self.high = score_range or (0.0, 1.0)
-        names = ("prompt", "input", "system", "context", "reference", "row_id", "lang", "license")
+        names = ("prompt", "input", "system", "context", "reference", "row_id", "lang", "license", "tree")
         self._get = {name: getter(getattr(columns, name)) for name in names}
         self._get |= {n: getter(getattr(columns, n)) for n in ("chosen", "rejected", "chosen_score", "rejected_score")}
         self._keep = [(path, getter(path)) for path in columns.keep]
@@ -46,12 +47,16 @@ class RowReader:
 
     def records(self, row: Row, where: str, row_id: str) -> list[Record]:
         """The prompt first, then what came with it. Raises Rejected when the row is no prompt or nothing remains."""
-        if self.columns.chosen is None:
-            prompt = self._prompt(row, self._asked(row), row_id)
-            if self.columns.candidates is None:
-                return [prompt]
-            return [prompt, *self._candidates(row, prompt, where)]
-        return self._pair(row, row_id)
+        if self.columns.chosen is not None:
+            return self._pair(row, row_id)
+        prompt = self._prompt(row, self._asked(row), row_id)
+        made: list[Record] = [prompt]
+        if self.columns.candidates is not None:
+            made += self._candidates(row, prompt, where)
+        if self.columns.tree is not None:
+            separator = "\n\n" if self.columns.tree_separator is None else self.columns.tree_separator
+            made += recorded_tree(self._get["tree"](row), prompt, self.job, separator)
+        return made
 
     def _asked(self, row: Row) -> tuple[Message, ...]:
         value = self._get["prompt"](row)
