@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.tree import Node
 from stages.pairs.distance import edit_distance
-from stages.pairs.finished import FinishedTree, text_of
+from stages.pairs.finished import FinishedTree, outcome, text_of
 from stages.pairs.select import same_text
 from stages.pairs.step_rules import StepPair
 
@@ -44,7 +44,7 @@ class Segment(NamedTuple):
 def segment(tree: FinishedTree, pair: StepPair, form: Form) -> Segment | None:
     """The pair in the form asked for; None when an arm has no continuation to its end.
 
-    A child that was generated to the end is a `rollout` whatever is asked.
+    A child that was generated to the end is a `rollout` whatever is asked, two verified whole answers a `trajectory`.
     """
     chosen, rejected = tree.nodes[pair.chosen], tree.nodes[pair.rejected]
     arms: list[list[Node] | None] = [[chosen], [rejected]]
@@ -54,8 +54,11 @@ def segment(tree: FinishedTree, pair: StepPair, form: Form) -> Segment | None:
         arms = [_chain(tree, chosen), _chain(tree, rejected)]
     if arms[0] is None or arms[1] is None:
         return None
-    reach = "rollout" if chosen.is_finish or rejected.is_finish else form
-    return Segment(pair, reach, tuple(tree.lineage(tree.nodes[pair.parent])), tuple(arms[0]), tuple(arms[1]))
+    prefix = tree.lineage(tree.nodes[pair.parent])
+    reach: str = "rollout" if chosen.is_finish or rejected.is_finish else form
+    if chosen.is_finish and rejected.is_finish and outcome(chosen) > 0 > outcome(rejected):
+        reach = "rollout" if len(prefix) > len(tree.history(chosen)) else "trajectory"
+    return Segment(pair, reach, tuple(prefix), tuple(arms[0]), tuple(arms[1]))
 
 
 def _chain(tree: FinishedTree, node: Node) -> list[Node]:

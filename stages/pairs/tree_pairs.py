@@ -133,6 +133,7 @@ def _tail(tree: FinishedTree, node: Node, right: bool) -> str | None:
 
 def _fork(tree: FinishedTree, found: Segment, labelling: Labelling) -> Fork:
     parent, chosen, rejected = tree.nodes[found.pair.parent], found.chosen[0], found.rejected[0]
+    known = all(node.observation is None or node.observation_token_ids for node in found.prefix)
     before = tokens_of(found.prefix) + (found.prefix[-1].observation_token_ids if found.prefix else ())
     arms = tokens_of(found.chosen), tokens_of(found.rejected)
     alpha, better = _noise(found)
@@ -145,7 +146,8 @@ def _fork(tree: FinishedTree, found: Segment, labelling: Labelling) -> Fork:
         chosen_visits=chosen.visits, rejected_visits=rejected.visits,
         chosen_advantage=chosen.advantage, rejected_advantage=rejected.advantage,
         value_kind=labelling.value_kind, rule=labelling.rule, form=found.form,
-        prompt_token_ids=tree.tree.prompt_token_ids + before, chosen_token_ids=arms[0], rejected_token_ids=arms[1],
+        prompt_token_ids=tree.tree.prompt_token_ids + before if known else (),
+        chosen_token_ids=arms[0], rejected_token_ids=arms[1],
         lcp_tokens=common_prefix(*arms),
         chosen_mc=chosen.mc, rejected_mc=rejected.mc, chosen_mc_n=chosen.mc_n, rejected_mc_n=rejected.mc_n,
         alpha_visits=alpha, p_better=better,

@@ -21,6 +21,7 @@ from stages.search.fields import Critic, SearchFields
 from stages.search.machine import TreeSearch
 from stages.search.steps import all_steps, first_step, shown, whole
 from stages.search.tickets import Answer, Child, Ticket, request_seed
+from stages.search.turns import conversation
 
 
 async def grow(search: TreeSearch, answer: Callable[[Ticket], Awaitable[Answer]]) -> None:
@@ -65,24 +66,35 @@ class Answering:
 
     async def answer(self, ticket: Ticket) -> Answer:
         """What the engines say. Raises Rejected where even the prompt cannot be asked, and EngineError."""
+        samples = await self._sampled(self._request_of(ticket))
+        return Answer(error=samples) if isinstance(samples, str) else await self._read(samples, ticket, Spent())
+
+    def _request_of(self, ticket: Ticket) -> Request:
         sampling = {"n": ticket.n, "max_tokens": ticket.max_tokens}
         request = self._request((ticket.path, ticket.kind, ticket.attempt), ticket.prefix_ids, sampling)
-        if ticket.kind == "expand" and not ticket.finish:
-            stop = request.sampling.model_copy(update={"stop": self.fields.delimiters})
-            request = replace(request, sampling=stop)
+        if ticket.kind == "rollout" or ticket.finish:
+            return request
+        return replace(request, sampling=request.sampling.model_copy(update={"stop": self.fields.delimiters}))
+
+    async def _sampled(self, request: Request) -> list[Completion] | str:
+        """The samples, or why the policy can never give any."""
         try:
             [samples] = await self.ctx.engines[self.fields.engine].generate([request])
         except Rejected as refused:
             if self.prompt_ids is None:
                 raise
             self.ctx.count(f"refused:{refused.reason}")
-            return Answer(error=refused.reason)
+            return refused.reason
         finally:
             self.ctx.alive()
         if self.prompt_ids is None:
             whole(samples[0])  # an engine that names no tokens is told before anything is cut
             self.prompt_ids = samples[0].prompt_token_ids or ()
-        spent = Spent(samples[0].n_prompt_tokens)
+        return samples
+
+    async def _read(self, samples: Sequence[Completion], ticket: Ticket, spent: Spent) -> Answer:
+        """The samples cut into steps, each judged."""
+        spent.prompt_tokens += samples[0].n_prompt_tokens
         if ticket.kind == "rollout":
             branches = await self._judged(samples, ticket.prefix_text)
         else:
@@ -141,7 +153,8 @@ class Answering:
         decided = child.outcome is not None or child.terminal_reason not in (None, "answer")
         if decided and fields.values.form == "centred":
             return child
-        asked = critics.Asked(self.prompt, ticket.prefix_text, child.text, fields.delimiters)
+        prompt = replace(self.prompt, messages=conversation(self.prompt, ticket.turns))
+        asked = critics.Asked(prompt, ticket.prefix_text, child.text, fields.delimiters)
         if fields.self_eval is not None:
             replies = await self._ask(fields.self_eval, "self_eval", path, asked, spent)
             value = critics.self_evaluation(replies, fields.self_eval.min_mass)

@@ -87,7 +87,8 @@ class _Expanding:
 
     def _dead_end(self, node: TreeNode, reason: str) -> None:
         self.tree.end(node, reason)
-        if reason == "no_valid_child" and self.rules.count_invalid_as_wrong and node.parent:
+        undecided = node.parent is not None and node.outcome is None
+        if reason == "no_valid_child" and self.rules.count_invalid_as_wrong and undecided:
             node.outcome, node.value = -1, -1.0
             self.backup.created(node)
 

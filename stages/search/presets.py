@@ -32,6 +32,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "ultrainteract": {
         "mode": "ultra", "prior": "uniform", "width_root": 20, "width": 20, "sims": 5, "max_depth": 5,
+        "observe": {"critique": {"hint": True}},  # name a stronger engine: observe.critique.engine
     },
 }  # fmt: skip
 
@@ -44,8 +45,12 @@ def with_preset(fields: Mapping[str, Any]) -> dict[str, Any]:
     name = fields.get("preset", "default")
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; presets: {', '.join(PRESETS)}")
-    merged = dict(PRESETS[name])
-    for field, given in fields.items():
-        ours = merged.get(field)
-        merged[field] = {**ours, **given} if isinstance(ours, Mapping) and isinstance(given, Mapping) else given
+    return _laid_over(PRESETS[name], fields)
+
+
+def _laid_over(ours: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(ours)
+    for field, value in given.items():
+        block = merged.get(field)
+        merged[field] = _laid_over(block, value) if isinstance(block, Mapping) and isinstance(value, Mapping) else value
     return merged

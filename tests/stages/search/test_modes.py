@@ -17,7 +17,7 @@ from stages.search.backup import event
 from stages.search.machine import TreeSearch
 from stages.search.rows import rows
 from stages.search.rules import SearchRules
-from stages.search.tickets import Answer, Child, Ticket
+from stages.search.tickets import Answer, Child, Ticket, Turn
 from stages.search.tree import GrowingTree
 
 SLIP = 99
@@ -85,7 +85,7 @@ def test_ultra_answers_the_first_wrong_attempt_and_goes_on_from_there() -> None:
 
     search = TreeSearch(rules, "t", 0)
     asked = drive(search, respond)
-    assert [t.prefix_text for t in asked] == ["", "t01", "t01Wrong.t11"]
+    assert [t.turns for t in asked] == [(), (Turn("t01"),), (Turn("t01", None, "Wrong."), Turn("t11"))]
     assert asked[2].prefix_ids == (0, 1, 2, 7, 1, 1, 2)
     assert all(t.finish for t in asked)
     assert search.status == "exhausted"

@@ -48,7 +48,7 @@ async def test_a_prompt_becomes_a_tree_whose_steps_are_the_policys_tokens() -> N
     tree, nodes = await grown(ctx, **CRITIC)
     assert tree.status in ("exhausted", "budget_sims")
     assert (tree.policy_model, tree.judge_model, tree.hinted) == ("sums", "checker", False)
-    assert "".join(map(chr, tree.prompt_token_ids)) == "Add 7 3 9 4"
+    assert "".join(map(chr, tree.prompt_token_ids)) == "Add 7 3 9 4\n"
     for node in nodes[1:]:
         assert node.step_text == "".join(map(chr, node.step_token_ids))
         assert node.is_terminal == node.step_text.startswith("Answer")
@@ -118,7 +118,7 @@ def best_grade(request: Request) -> Completion:
 async def test_the_modes_of_whole_rollouts_cut_them_into_steps(mode: str) -> None:
     tree, nodes = await grown(await context(), mode=mode, omega={"rollouts": 4, "max_rollouts": 24})
     assert len(nodes) > 4
-    assert all(n.step_text.count("\n") <= 1 + (n.depth == 1) for n in nodes)
+    assert all(n.step_text.count("\n") <= 1 for n in nodes)
     assert tree.n_correct + tree.n_wrong == tree.n_terminal
 
 
@@ -210,7 +210,7 @@ async def test_without_a_reference_only_critics_give_values() -> None:
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"mode": "ultra"}, "mode ultra needs an environment"),
+        ({"mode": "ultra", "verify": None, **CRITIC}, "mode ultra goes on from attempts that are known to be wrong"),
         ({"sampling": {"n": 3, "stop": ["x"]}}, "sampling sets n, stop"),
         ({"verify": None}, "nothing gives values"),
         ({"verify": {"method": "regex"}}, "method regex and pattern go together"),
@@ -235,6 +235,12 @@ def test_policy_and_critic_need_different_abilities() -> None:
     assert stage.capabilities("critic") == {"generate", "labels"}
 
 
+REVIEWED = {
+    "preset": "ultrainteract", "width_root": 3, "width": 3, "sims": 5, "self_eval": None,
+    "observe": {"critique": {"engine": "critic"}},
+}  # fmt: skip
+
+
 def config(site: Site, executor: str = "local", policy: str = "policy", **search: Any) -> dict[str, Any]:
     """Twelve sums in shards of four → search → both kinds of pairs."""
     path = site.folder / "sums.jsonl"
@@ -246,7 +252,7 @@ def config(site: Site, executor: str = "local", policy: str = "policy", **search
         executor=executor,
         engines={
             "policy": {"kind": "scripted", "function": policy if ":" in policy else f"{sums}:{policy}"},
-            "critic": {"kind": "scripted", "function": f"{sums}:critic"},
+            "critic": {"kind": "scripted", "function": f"{sums}:{'reviewer' if 'observe' in search else 'critic'}"},
         },
         jobs=[
             {"stage": "prompts", "path": str(path), "columns": {"prompt": "prompt", "reference": "answer"}},
@@ -283,8 +289,9 @@ def test_rows_do_not_depend_on_how_many_trees_grow_at_once(site: Site) -> None:
     assert shards(site) == undisturbed
 
 
-def test_a_killed_search_goes_on_and_ends_as_if_nothing_had_been(site: Site) -> None:
-    wanted = config(site, policy="faults:slow_sums")
+@pytest.mark.parametrize("search", [{}, REVIEWED])
+def test_a_killed_search_goes_on_and_ends_as_if_nothing_had_been(site: Site, search: dict[str, Any]) -> None:
+    wanted = config(site, policy="faults:slow_sums", **search)
     undisturbed = calm(site, wanted)
     with site.start("run", site.save(wanted)) as process:
         while not list((site.folder / "runs/t/search").glob("*.parquet")):
@@ -296,15 +303,18 @@ def test_a_killed_search_goes_on_and_ends_as_if_nothing_had_been(site: Site) -> 
 
 
 def fails_midway(request: Request) -> list[Completion]:
-    """The policy, that breaks at its thirtieth request until the test repairs it."""
-    if len(asked) == 30:
+    """The policy, that breaks at its tenth request until the test repairs it."""
+    if len(asked) == 10:
         raise EngineError("out of memory")
     return watched(request)
 
 
-def test_with_a_journal_nothing_is_asked_twice(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("search", [{}, REVIEWED])
+def test_with_a_journal_nothing_is_asked_twice(
+    site: Site, monkeypatch: pytest.MonkeyPatch, search: dict[str, Any]
+) -> None:
     here = "tests.stages.search.test_search"
-    wanted = config(site, policy=f"{here}:fails_midway", journal=True) | {"max_attempts": 1}
+    wanted = config(site, policy=f"{here}:fails_midway", journal=True, **search) | {"max_attempts": 1}
     asked.clear()
     with pytest.raises(EngineError, match="out of memory"):
         site.run(wanted)
