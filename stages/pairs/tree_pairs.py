@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from pipeline import ids
 from pipeline.pair import Generation, Lineage, Pair, Step
-from pipeline.records import Message, Prompt
+from pipeline.records import Message, Prompt, Reject
 from pipeline.stage import Context
 from pipeline.tree import Fork, Node
 from stages.pairs.build import CODE_VERSION
 from stages.pairs.confidence import alpha_visits, p_better
 from stages.pairs.finished import FinishedTree, ScoreName, common_prefix, mean_q, score, text_of, tokens_of
 from stages.pairs.segments import Segment
+from stages.pairs.step_rules import StepPair
 
 LEVELS = {"step": "step", "chain": "segment", "rollout": "segment", "trajectory": "response"}
 
@@ -61,6 +62,14 @@ def tree_pair(prompt: Prompt, tree: FinishedTree, found: Segment, labelling: Lab
         source=prompt.source,
         **_label_columns(found, labelling),
     )
+
+
+def refused_pair(tree: FinishedTree, pair: StepPair, reason: str, ctx: Context) -> Reject:
+    """The row of a pair that a filter turned away, counted."""
+    ctx.count(f"refused:{reason}")
+    chosen, rejected = (f"{tree.tree.tree_id}/{node}" for node in (pair.chosen, pair.rejected))
+    detail = f"node {chosen} over {rejected}; margin {pair.margin:.4g}"
+    return Reject(tree.tree.prompt_id, ctx.job, "pair", reason, detail, f"{chosen}>{pair.rejected}")
 
 
 def with_lineage(pair: Pair, stage: str, version: int, ctx: Context) -> Pair:
