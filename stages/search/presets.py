@@ -11,16 +11,16 @@ from typing import Any
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "mcts_dpo": {  # one root: the authors' re-rooting after each chosen step is not part of it
+    "mcts_dpo": {
         "mode": "trajectory", "backup": "advantage", "gamma": 1.0, "revisit": True,
         "select": "puct", "c": 1.0, "prior": "logp_len", "length_penalty": 1.25,
-        "width_root": 2, "width": 2, "sims": 64, "max_depth": 4, "step_tokens": 128, "max_tokens": 512,
-        "values": {"form": "additive"},
+        "width_root": 2, "width": 2, "sims": 256, "reroot_sims": 64, "max_depth": 3, "step_tokens": 128, "max_tokens": 512,
+        "values": {"form": "additive"}, "self_eval": {"hint": True, "both_orders": False},
     },
     "rstar_math": {  # rounds without a process model: only ends have values
         "mode": "trajectory", "backup": "mean", "select": "uct", "c": 2.0, "fpu": "zero", "prior": "uniform",
         "width_root": 12, "width": 12, "sims": 48, "max_depth": 16, "step_tokens": 2048, "max_tokens": 4096,
-        "count_invalid_as_wrong": True,
+        "count_invalid_as_wrong": True, "invalid_stays": True,
     },
     "alphamath": {
         "mode": "frontier", "backup": "mean", "select": "puct", "c": 1.25, "prior": "logp_len", "length_penalty": 1.0,
@@ -28,7 +28,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "omega_prm": {
         "mode": "omega", "sims": 20,
-        "omega": {"rollouts": 16, "max_rollouts": 200, "alpha": 0.5, "beta": 0.9, "length": 500, "c": 0.125},
+        "omega": {
+            "rollouts": 16, "max_rollouts": 200, "alpha": 0.5, "beta": 0.9, "length": 500, "c": 0.125, "confirm": False,
+        },
     },
     "ultrainteract": {
         "mode": "ultra", "prior": "uniform", "width_root": 20, "width": 20, "sims": 5, "max_depth": 5,

@@ -23,8 +23,8 @@ from stages.pairs.step_labels import LabelRule, StepLabels, agreed, step_labels,
 from stages.pairs.step_rules import RULES, StepRule, step_pairs
 from stages.pairs.trajectories import ListRule, TrajectoryRule, leaves, ranked_list, spread, trajectory_pairs
 from stages.pairs.tree_pairs import Labelling, tree_pair
+from stages.search.fields import SearchFields
 from stages.search.machine import TreeSearch
-from stages.search.presets import with_preset
 from stages.search.rows import rows
 from stages.search.rules import SearchRules
 
@@ -47,9 +47,7 @@ def example_a() -> FinishedTree:
 
 @pytest.fixture(scope="module")
 def example_b() -> FinishedTree:
-    fields = with_preset({"preset": "mcts_dpo", "sims": 8})
-    del fields["preset"]
-    search = TreeSearch(SearchRules(**fields), "t", 1)
+    search = TreeSearch(SearchFields(engine="policy", preset="mcts_dpo", sims=8, reroot_sims=0), "t", 1)
     drive(search, named(EXAMPLE_B))
     return finished(search)
 
