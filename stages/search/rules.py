@@ -86,6 +86,7 @@ class SearchRules(_Block):
     width: int = Field(3, ge=1)
     max_depth: int = Field(12, ge=1)  # steps, with reroot_sims from the chosen one on; turns in mode ultra
     step_tokens: int = Field(256, ge=1)
+    min_step_tokens: int = Field(0, ge=0)  # shorter steps are joined with what follows, until the answer ends
     max_tokens: int = Field(2048, ge=1)  # of a whole answer
     sims: int = Field(24, ge=1)
     reroot_sims: int = Field(0, ge=0)  # trajectory: after `sims` choose a step, so many from there, and so on; 0: never
@@ -109,6 +110,8 @@ class SearchRules(_Block):
     def _fits_together(self) -> SearchRules:
         if self.in_flight > 1 and self.mode not in ("frontier", "eptree"):
             raise ValueError(f"in_flight must be 1 in mode {self.mode}: each request waits for the one before it")
+        if self.min_step_tokens > self.step_tokens:
+            raise ValueError(f"min_step_tokens {self.min_step_tokens} is more than step_tokens {self.step_tokens}")
         if self.backup == "advantage" and self.mode != "trajectory":
             raise ValueError("backup advantage walks whole paths; it needs mode trajectory")
         if self.reroot_sims and self.mode != "trajectory":

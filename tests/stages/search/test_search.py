@@ -114,6 +114,20 @@ def best_grade(request: Request) -> Completion:
     return Completion("D", "stop", 9, 1, labels={"A": -60.0, "B": -60.0, "C": -2.302585093, "D": -0.223143551})
 
 
+async def test_short_steps_are_joined_until_they_are_long_enough() -> None:
+    asked.clear()
+    tree, nodes = await grown(await context("tests.stages.search.test_search:watched"), min_step_tokens=20, sims=4)
+    lines = [n for n in nodes[1:] if not n.is_terminal]
+    assert lines
+    assert all(n.step_text.count("\n") == 2 and n.n_tokens >= 20 for n in lines)
+    later = [request for request in asked if ":after:" in request.key]
+    assert {request.sampling.n for request in later} == {1}
+    assert len({request.key for request in asked}) == len({request.seed for request in asked}) == len(asked)
+    assert tree.gen_tokens == sum(one.n_tokens for request in asked for one in scripted_sums.policy(request))
+    with pytest.raises(ValidationError, match="min_step_tokens 300 is more than step_tokens 256"):
+        Search(**FIELDS, min_step_tokens=300)
+
+
 @pytest.mark.parametrize("mode", ["omega", "eptree"])
 async def test_the_modes_of_whole_rollouts_cut_them_into_steps(mode: str) -> None:
     tree, nodes = await grown(await context(), mode=mode, omega={"rollouts": 4, "max_rollouts": 24})
@@ -122,7 +136,9 @@ async def test_the_modes_of_whole_rollouts_cut_them_into_steps(mode: str) -> Non
     assert tree.n_correct + tree.n_wrong == tree.n_terminal
 
 
-@pytest.mark.parametrize("fields", [{}, {"in_flight": 4}, {"mode": "trajectory"}, {"mode": "omega"}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"in_flight": 4}, {"mode": "trajectory"}, {"mode": "omega"}, {"min_step_tokens": 20}]
+)
 async def test_the_order_of_completion_changes_no_row(fields: dict[str, Any]) -> None:
     steady = await grown(await context(), **CRITIC, **fields)
     for _ in range(3):
