@@ -239,7 +239,7 @@ class Answering:
         if self.fields.verify is None:
             return end
         finish = "stop" if end.finish_reason in ("eos", "stop") else "length"
-        answer, (equal, status) = await self.fields.verify.verdict(text, finish, self.reference)
+        answer, (equal, status) = await self.fields.verify.verdict(text, finish, self.reference, self.ctx)
         self.ctx.count(f"verify:{status}")
         outcome = {True: 1, False: -1, None: None}[equal]
         return replace(end, outcome=outcome, final_answer=answer.text if answer else end.final_answer)

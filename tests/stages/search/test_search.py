@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from benchmarks import scripted_sums
 from pipeline.engine import Completion, Engine, Request
 from pipeline.engines.scripted import Scripted
 from pipeline.errors import EngineError, PlanError, Rejected
+from pipeline.journal import Journal
 from pipeline.records import Message, Prompt
 from pipeline.stage import Context, Example
 from pipeline.tree import Node, Tree
+from stages.judges.outcomes import AnswerCheck, Judged
 from stages.search.search import Search
 from tests.conftest import Site
 
@@ -340,6 +343,22 @@ def test_with_a_journal_nothing_is_asked_twice(
     assert len({request.key for request in asked}) == len(asked)
     assert not list((site.folder / "runs/t/search").glob("*.journal"))
     assert shards(site) == calm(site, wanted)
+
+
+async def test_verdicts_of_slow_checks_outlive_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verify = {"method": "regex", "pattern": r"Answer: (\d+)"}
+    ctx, again = await context(), await context()
+    ctx.journal = Journal(str(tmp_path / "0.journal"))
+    before = await grown(ctx, verify=verify, **CRITIC)
+    assert ctx.counts["verify:ok"] > 0
+    again.journal = Journal(str(tmp_path / "0.journal"))
+
+    async def late(check: AnswerCheck, *asked: Any) -> Judged:
+        return None, (None, "timeout")
+
+    monkeypatch.setattr(AnswerCheck, "ask", late)
+    assert await grown(again, verify=verify, **CRITIC) == before
+    assert again.counts == ctx.counts
 
 
 @pytest.mark.timeout(300)
