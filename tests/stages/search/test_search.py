@@ -17,10 +17,13 @@ from pipeline.engine import Completion, Engine, Request
 from pipeline.engines.scripted import Scripted
 from pipeline.errors import EngineError, PlanError, Rejected
 from pipeline.journal import Journal
+from pipeline.pair import Pair
 from pipeline.records import Message, Prompt
 from pipeline.stage import Context, Example
 from pipeline.tree import Node, Tree
 from stages.judges.outcomes import AnswerCheck, Judged
+from stages.pairs.pair_steps import PairSteps
+from stages.search.presets import PRESETS
 from stages.search.search import Search
 from tests.conftest import Site
 
@@ -245,6 +248,34 @@ def test_a_preset_is_a_set_of_fields_that_can_be_overridden() -> None:
     assert (stage.mode, stage.backup, stage.sims, stage.values.form) == ("trajectory", "advantage", 3, "additive")
     with pytest.raises(ValidationError, match="unknown preset 'best'; presets: default"):
         Search(**{**FIELDS, "preset": "best"})
+
+
+PUBLISHED: dict[str, dict[str, Any]] = {  # the pairs of each preset as docs/search.md gives them
+    "default": {},
+    "mcts_dpo": {"rule": "path_extremes", "alpha": "visits"},
+    "rstar_math": {"rule": "topk", "check_continuations": True},
+    "alphamath": {"rule": "all_margin"},
+    "omega_prm": {"rule": "bisect"},
+    "ultrainteract": {"rule": "topk", "max_per_parent": 1},
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+async def test_every_preset_grows_trees_that_give_its_pairs(preset: str) -> None:
+    turns = preset == "ultrainteract"
+    asked = {"observe": {"critique": {"engine": "critic"}}} if turns else CRITIC
+    stage = Search(engine="policy", preset=preset, delimiters=("\n",), **asked)
+    stage.check()
+    pairs = PairSteps(min_edit_chars=0, length_ratio=None, **PUBLISHED[preset])
+    kept = 0
+    for seed in range(3):
+        ctx = await context(critic="reviewer" if turns else "critic", seed=seed)
+        rows = await stage.process(Example(SUM), ctx)
+        trees, nodes = [row for row in rows if isinstance(row, Tree)], [row for row in rows if isinstance(row, Node)]
+        assert trees[0].hinted == (preset in ("mcts_dpo", "ultrainteract"))
+        made = await pairs.process(Example(SUM, trees=trees, nodes=nodes), ctx)
+        kept += sum(isinstance(row, Pair) for row in made)
+    assert kept >= 2
 
 
 def test_policy_and_critic_need_different_abilities() -> None:
