@@ -178,7 +178,9 @@ class Answering:
         decided = child.outcome is not None or child.terminal_reason not in (None, "answer")
         if decided and fields.values.form == "centred":
             return child
-        prompt = replace(self.prompt, messages=conversation(self.prompt, ticket.turns))
+        prompt = self.prompt
+        if ticket.turns:
+            prompt = replace(prompt, messages=conversation(prompt, ticket.turns))
         asked = critics.Asked(prompt, ticket.prefix_text, child.text, fields.delimiters)
         if fields.self_eval is not None:
             replies = await self._ask(fields.self_eval, "self_eval", path, asked, spent)
