@@ -13,8 +13,10 @@ import re
 from dataclasses import dataclass
 
 from pipeline.engine import Completion, Request
+from pipeline.engines.scripted import written
 
 SLIP = 0.3
+AGAIN = "from the beginning."  # how prompts/observe/default.j2 ends
 LINE = re.compile(r"(\d+) \+ (\d+) = (\d+)")
 
 
@@ -31,7 +33,7 @@ traffic = Traffic()
 
 def policy(request: Request) -> list[Completion]:
     """n continuations: one line each where lines are asked for, else all that is left."""
-    before = "".join(map(chr, request.token_ids)) if request.token_ids is not None else request.messages[-1].content  # type: ignore[index]
+    before = "".join(map(chr, request.token_ids)) if request.token_ids is not None else written(request.messages or ())
     return [_continued(before, request, i) for i in range(request.sampling.n)]
 
 
@@ -48,9 +50,9 @@ async def unsteady(request: Request) -> list[Completion]:
 def _continued(before: str, request: Request, sample: int) -> Completion:
     draw = random.Random(f"{request.seed + sample}|{before}")
     numbers = [int(n) for n in before.split("\n")[0].split()[1:]]
-    lines = LINE.findall(before)
+    lines = LINE.findall(before.rpartition(AGAIN)[2])
     total = int(lines[-1][2]) if lines else numbers[0]
-    text = "" if before.endswith("\n") else "\n"
+    text = ""
     for number in numbers[len(lines) + 1 :]:
         text += f"{total} + {number} = {total + number + (draw.random() < SLIP)}\n"
         total = int(LINE.findall(text)[-1][2])
@@ -71,6 +73,13 @@ def critic(request: Request) -> Completion:
     right = found is None or int(found[1]) + int(found[2]) == int(found[3])
     p = 0.9 if right == (options == "A: correct") else 0.1
     return Completion("A" if p > 0.5 else "B", "stop", 60, 1, labels={"A": math.log(p), "B": math.log(1 - p)})
+
+
+def reviewer(request: Request) -> str:
+    """Names the first line of a wrong attempt that does not add up."""
+    attempt = re.search(r"<response>\n(.*?)\n</response>", written(request.messages or ()), re.DOTALL)
+    lines = LINE.findall(attempt[1] if attempt else "")
+    return next((f"{a} + {b} is not {c}." for a, b, c in lines if int(a) + int(b) != int(c)), "All lines add up.")
 
 
 def unruly(request: Request) -> list[Completion]:

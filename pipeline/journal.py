@@ -1,7 +1,8 @@
 """Answers of a shard in progress, kept as they come, so that nothing an engine computed is computed twice.
 
-One file beside the shard, appended to for each request and deleted when the shard is committed. What a killed writer left
-half-written at the end is cut off. A request is known by its key.
+One file beside the shard, appended to for each answer and deleted when the shard is committed. What a killed writer left
+half-written at the end is cut off. A request is known by its key. Verdicts that a slow machine may decide otherwise are
+kept too (`Context.once`).
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from pipeline.engine import Completion, Engine, Request, ScoreRequest
 
 _LENGTH = 4  # bytes before each entry
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[str, list[Completion]]).decode
+_decode = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw]).decode
+_decode_completions = msgspec.msgpack.Decoder(list[Completion]).decode
 
 
 class Journal:
-    """The answers so far by alias and key; `add` outlives this process at once."""
+    """What was answered so far, by name; `add` outlives this process at once."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._known: dict[str, list[Completion]] = {}
+        self._known: dict[str, msgspec.Raw] = {}
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         os.ftruncate(self._file, self._read())
 
@@ -37,18 +39,18 @@ class Journal:
             end = start + int.from_bytes(data[at:start], "big")
             if end > len(data):
                 break
-            name, completions = _decode(data[start:end])
-            self._known[name] = completions
+            name, answer = _decode(data[start:end])
+            self._known[name] = answer
             at = end
         return at
 
-    def find(self, name: str) -> list[Completion] | None:
-        """What was answered, or None."""
+    def find(self, name: str) -> msgspec.Raw | None:
+        """What was answered before this process began, as MessagePack, or None."""
         return self._known.get(name)
 
-    def add(self, name: str, completions: list[Completion]) -> None:
+    def add(self, name: str, answer: object) -> None:
         """Appends one answer in one write."""
-        entry = _encode((name, completions))
+        entry = _encode((name, answer))
         os.write(self._file, len(entry).to_bytes(_LENGTH, "big") + entry)
 
     def close(self, delete: bool = False) -> None:
@@ -68,7 +70,8 @@ class JournaledEngine:
 
     async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """See Engine."""
-        answers = [self._journal.find(f"{self._alias}:{request.key}") for request in requests]
+        kept = [self._journal.find(f"{self._alias}:{request.key}") for request in requests]
+        answers = [None if answer is None else _decode_completions(answer) for answer in kept]
         missing = [i for i, answer in enumerate(answers) if answer is None]
         if missing:
             fresh = await self._engine.generate([requests[i] for i in missing])

@@ -10,23 +10,26 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from msgspec.msgpack import Decoder
 from pydantic import BaseModel, ConfigDict
 
 from pipeline import ids
 from pipeline.engine import ROOT, Engine
 from pipeline.errors import PlanError
+from pipeline.journal import Journal
 from pipeline.pair import Pair
 from pipeline.prompts import Template, load_template
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
 from pipeline.tree import Node, Tree
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -60,11 +63,22 @@ class Context:
     engine_kinds: Mapping[str, str] = field(default_factory=dict)  # alias -> engine kind
     engine_families: Mapping[str, str | None] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    journal: Journal | None = None  # of stages that ask for one
     alive: Callable[[], None] = lambda: None  # told by stages whose examples take long: the watchdog waits anew
 
     def seed(self, prompt_id: str, purpose: str, attempt: int = 0) -> int:
         """A sampling seed that depends on nothing but what it is for."""
         return ids.seed(self.run_seed, self.job, prompt_id, purpose, attempt)
+
+    async def once(self, name: str, shape: Decoder[T], ask: Callable[[], Awaitable[T]]) -> T:
+        """What `ask` gives; where there is a journal, what it gave before the shard was interrupted."""
+        if self.journal is None:
+            return await ask()
+        if (kept := self.journal.find(name)) is not None:
+            return shape.decode(kept)
+        answer = await ask()
+        self.journal.add(name, answer)
+        return answer
 
     def count(self, what: str, n: int = 1) -> None:
         """Adds to a named counter of the shard's report (the gate's ledger: `kept`, `refused:tie`, …)."""

@@ -33,7 +33,7 @@ class Tree(Record, frozen=True, kw_only=True):
     judge_model: str | None = None
     tokenizer_hash: str | None = None
     seed: int = 0
-    hinted: bool = False  # an evaluator saw the reference
+    hinted: bool = False  # an evaluator or a reviewer of attempts saw the reference
     status: str = ""
     n_sims: int = 0
     n_nodes: int = 0
@@ -99,13 +99,14 @@ class Node(Record, frozen=True, kw_only=True):
     source: str = "sampled"  # sampled, reference
     is_finish: bool = False  # generated to the end without step stops
     observation: str | None = None  # what the environment said to this attempt (turn trees)
-    observation_token_ids: tuple[int, ...] = ()
+    observation_token_ids: tuple[int, ...] = ()  # from the end of the attempt to where the next one begins
 
 
 class Fork(Part, frozen=True):
     """Where in a search tree the two arms part, and what the search knew of both (spec mcts R5).
 
-    Token ids: of the prompt with the shared prefix, and of each arm; `lcp_tokens`: how many the two arms begin with in
+    Token ids: of the prompt with the shared prefix (empty where a chat template wrote earlier turns in other tokens
+    than the policy), and of each arm; `lcp_tokens`: how many the two arms begin with in
     common, to be masked from the loss. mc: share of right ends among mc_n decided ones.
     """
 

@@ -97,6 +97,7 @@ class Worker:
         if not self.store.is_local:
             raise PlanError(f"job {job.name}: journal: true needs a runs_dir on a disk, {self.store.root} is none")
         journal = Journal(self.store.path(job.name, f"{shard:05d}.journal"))
+        ctx.journal = journal
         ctx.engines = {alias: JournaledEngine(alias, engine, journal) for alias, engine in ctx.engines.items()}
         return journal
 

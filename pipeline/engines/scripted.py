@@ -16,6 +16,7 @@ from pydantic import Field
 
 from pipeline.engine import Capability, Completion, EngineConfig, Request, ScoreRequest
 from pipeline.errors import EngineError, PlanError, PrefsynthError
+from pipeline.records import Message
 
 Answer = str | Completion
 Answers = Answer | Sequence[Answer]
@@ -149,13 +150,18 @@ def spelled(request: Request, completion: Completion) -> Completion:
     """The completion with a token for each character, unless it says what its tokens are; and so the prompt."""
     prompt = request.token_ids
     if prompt is None:
-        prompt = tuple(map(ord, "\n".join(message.content for message in request.messages or ())))
+        prompt = tuple(map(ord, written(request.messages or ())))
     if completion.token_texts is not None:
         return msgspec.structs.replace(completion, prompt_token_ids=prompt)
     letters = tuple(completion.text)
     return msgspec.structs.replace(
         completion, token_ids=tuple(map(ord, letters)), token_texts=letters, prompt_token_ids=prompt
     )
+
+
+def written(messages: Sequence[Message]) -> str:
+    """A conversation as such a prompt spells it: a line break behind every turn."""
+    return "".join([f"{message.content}\n" for message in messages])
 
 
 def _singles(request: Request) -> list[Request]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from msgspec.msgpack import Decoder
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline import ids
 from pipeline.errors import PlanError
 from pipeline.records import Status
+from pipeline.stage import Context
 from stages.judges.answers import (
     Answer,
     Reference,
@@ -23,6 +26,8 @@ from stages.judges.texts import equal_text, equal_words
 from stages.judges.workers import shared_workers
 
 Verdict = tuple[bool | None, Status]
+Judged = tuple[Answer | None, Verdict]
+_JUDGED = Decoder(Judged)
 
 
 class AnswerCheck(BaseModel):
@@ -73,14 +78,16 @@ class AnswerCheck(BaseModel):
         answer = read_answer(text, reference, self.marker, self.last_number)
         return answer, self._decide(answer, finish_reason, reference)
 
-    async def verdict(
-        self, text: str, finish_reason: str | None, reference: Reference | None
-    ) -> tuple[Answer | None, Verdict]:
-        """The answer in `text` and whether it is right, however long that takes. Raises EngineError."""
+    async def verdict(self, text: str, finish_reason: str | None, reference: Reference | None, ctx: Context) -> Judged:
+        """The answer in `text` and whether it is right, however long that takes; slow checks are asked once for good.
+
+        Raises EngineError.
+        """
         answer, found = self.glance(text, finish_reason, reference)
-        if found is None and reference is not None:
-            return await self.ask(text, answer, reference)
-        return answer, found or (None, "na")
+        if found is not None or reference is None:
+            return answer, found or (None, "na")
+        name = f"verify:{ids.content_hash(text, reference.text)}"
+        return await ctx.once(name, _JUDGED, lambda: self.ask(text, answer, reference))
 
     def _decide(self, answer: Answer | None, finish_reason: str | None, reference: Reference) -> Verdict | None:
         if answer is None or (not answer.marked and finish_reason == "length"):
@@ -95,7 +102,7 @@ class AnswerCheck(BaseModel):
                 return None
         return equal, "na" if equal is None else "ok"
 
-    async def ask(self, text: str, answer: Answer | None, reference: Reference) -> tuple[Answer | None, Verdict]:
+    async def ask(self, text: str, answer: Answer | None, reference: Reference) -> Judged:
         """The verdict of a check that runs in a worker: LaTeX equality, or the answer that `pattern` finds."""
         workers = shared_workers(self.workers)
         if self.pattern is not None:

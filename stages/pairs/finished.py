@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from msgspec.structs import replace
+
 from pipeline.tree import Node, Tree
 
 ScoreName = Literal["q", "mc", "advantage", "value"]
@@ -13,11 +15,14 @@ CERTAIN = 10**6  # samples that an end is worth: its outcome cannot change
 
 
 class FinishedTree:
-    """The nodes of one tree in order of creation. Raises ValueError when they are not one whole tree."""
+    """The nodes of one tree in order of creation. Raises ValueError when they are not one whole tree.
+
+    In a turn tree an attempt that was answered is an end like its siblings, whatever the later turns brought.
+    """
 
     def __init__(self, tree: Tree, nodes: Sequence[Node]) -> None:
         self.tree = tree
-        self.nodes = sorted(nodes, key=lambda node: node.node_id)
+        self.nodes = [as_attempt(node) for node in sorted(nodes, key=lambda node: node.node_id)]
         if [node.node_id for node in self.nodes] != list(range(len(self.nodes))) or not nodes:
             raise ValueError(f"tree {tree.tree_id}: {len(nodes)} nodes with gaps; give all nodes of one tree")
         self.children: list[list[Node]] = [[] for _ in self.nodes]
@@ -33,6 +38,13 @@ class FinishedTree:
             node = self.nodes[node.parent_id]
         return path[::-1]
 
+    def history(self, node: Node) -> list[Node]:
+        """The turns before the one `node` belongs to: the path to the last node that was answered before it."""
+        path = self.lineage(node)[:-1]
+        while path and path[-1].observation is None:
+            path.pop()
+        return path
+
     def continuation(self, node: Node, right: bool) -> list[Node] | None:
         """From `node` to an end: the right one with the highest mean Q, or the wrong one with the lowest; None."""
         depth = node.depth - 1
@@ -46,6 +58,18 @@ class FinishedTree:
         return min(found, key=lambda entry: (-entry[0] if right else entry[0], entry[1]))[2]
 
 
+def as_attempt(node: Node) -> Node:
+    """An attempt that was answered, without what followed; any other node as it is."""
+    if node.is_terminal or node.outcome is None:
+        return node
+    right, value = node.outcome > 0, node.value or 0.0
+    return replace(
+        node, is_terminal=True, visits=node.own_visits, value_sum=value, q=value,
+        advantage=node.advantage - node.q + value,
+        terminals=1, correct=int(right), wrong=int(not right), mc=float(right), mc_n=1,
+    )  # fmt: skip
+
+
 def finished_trees(trees: Sequence[Tree], nodes: Sequence[Node]) -> list[FinishedTree]:
     """The trees of one prompt, each with its nodes. Raises ValueError as FinishedTree does."""
     of_tree: dict[str, list[Node]] = {}
@@ -56,7 +80,7 @@ def finished_trees(trees: Sequence[Tree], nodes: Sequence[Node]) -> list[Finishe
 
 def outcome(node: Node) -> int:
     """+1 for a right end, -1 for a wrong one, 0 for what is no end or not decided."""
-    return node.correct - node.wrong if node.is_terminal else node.outcome or 0
+    return node.correct - node.wrong if node.is_terminal else 0
 
 
 def mean_q(path: Sequence[Node]) -> float:

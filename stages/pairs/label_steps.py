@@ -10,7 +10,7 @@ from pipeline.stage import Context, Example, Stage
 from pipeline.tree import Node, Trace, Tree
 from stages.pairs.finished import finished_trees, outcome
 from stages.pairs.step_labels import LabelRule, StepLabels, agreed, lost_prefixes, step_labels
-from stages.pairs.trajectories import Leaf, leaves
+from stages.pairs.trajectories import Leaf, first_turn
 
 
 class LabelSteps(LabelRule, Stage):
@@ -20,10 +20,11 @@ class LabelSteps(LabelRule, Stage):
     version: ClassVar[int] = 1
 
     async def process(self, example: Example[Tree | Node], ctx: Context) -> list[Trace]:
-        """One trace for each end with an outcome, best first, then for each prefix that was found lost."""
+        """One trace for each end with an outcome (of a turn tree, of its first turn), best first, then for each prefix
+        that was found lost."""
         made: list[Trace] = []
         for tree in finished_trees(example.trees, example.nodes):
-            for leaf in (*leaves(tree), *lost_prefixes(tree)):
+            for leaf in (*first_turn(tree), *lost_prefixes(tree)):
                 labels = with_critic(leaf, step_labels(leaf, self))
                 if all(label is None for label in labels.hard):
                     ctx.count("unlabelled")

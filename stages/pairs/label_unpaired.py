@@ -34,7 +34,6 @@ class LabelUnpaired(StepRule, Stage):
 def _thumb(tree: FinishedTree, step: Unpaired) -> Thumb:
     node = tree.nodes[step.node_id]
     before = tree.lineage(node)[:-1]
-    observed = before[-1].observation_token_ids if before else ()
     return Thumb(
         prompt_id=node.prompt_id,
         thumb_id=ids.content_hash("thumb/1", node.tree_id, node.node_id),
@@ -42,7 +41,7 @@ def _thumb(tree: FinishedTree, step: Unpaired) -> Thumb:
         node_id=node.node_id,
         prefix=text_of(before),
         text=node.step_text,
-        prompt_token_ids=tree.tree.prompt_token_ids + tokens_of(before) + observed,
+        prompt_token_ids=tree.tree.prompt_token_ids + tokens_of(before),
         token_ids=node.step_token_ids,
         up=step.label,
         weight=step.weight,

@@ -6,44 +6,50 @@ from collections import Counter
 from typing import ClassVar, Literal
 
 from pipeline.pair import Pair
-from pipeline.records import Prompt
+from pipeline.records import Prompt, Reject
 from pipeline.stage import Context, Example, Stage
 from pipeline.tree import Node, Tree
 from stages.pairs.finished import FinishedTree, finished_trees
-from stages.pairs.segments import SegmentRules, keep
+from stages.pairs.segments import Said, SegmentRules, keep
 from stages.pairs.step_rules import StepRule, step_pairs
-from stages.pairs.tree_pairs import Labelling, tree_pair, with_lineage
+from stages.pairs.tree_pairs import Labelling, refused_pair, tree_pair, with_lineage
 
 
 class PairSteps(StepRule, SegmentRules, Stage):
     """Pairs of sibling steps by one of the rules S1 to S6, widest margin first.
 
     alpha: label noise from the counts of right and wrong ends (`beta`) or from visits (MCTS-DPO).
-    Counts: `kept`, `refused:<reason>` (of pairs that a rule proposed), `no_pair:<reason>` (of trees).
+    Counts: `kept`, `refused:<reason>` (of pairs that a rule proposed, with a reject row), `over_cap:<cap>`,
+    `no_pair:<reason>` (of trees).
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     alpha: Literal["beta", "visits"] = "beta"
 
-    async def process(self, example: Example[Tree | Node], ctx: Context) -> list[Pair]:
-        """The pairs of one prompt, tree by tree."""
-        made: list[Pair] = []
+    async def process(self, example: Example[Tree | Node], ctx: Context) -> list[Pair | Reject]:
+        """The pairs of one prompt, tree by tree, each tree's refused ones behind them."""
+        said: Said = {}
+        made: list[Pair | Reject] = []
         for tree in finished_trees(example.trees, example.nodes):
-            made += self._of_tree(example.prompt, tree, ctx)
-        return [with_lineage(pair, "pair_steps", self.version, ctx) for pair in made]
+            made += self._of_tree(example.prompt, tree, said, ctx)
+        return made
 
-    def _of_tree(self, prompt: Prompt, tree: FinishedTree, ctx: Context) -> list[Pair]:
+    def _of_tree(self, prompt: Prompt, tree: FinishedTree, said: Said, ctx: Context) -> list[Pair | Reject]:
         proposed = step_pairs(tree, self)
-        kept = keep(tree, proposed, self)
+        kept = keep(tree, proposed, self, said)
         ctx.count("kept", len(kept.segments))
-        for reason, n in kept.refused.items():
-            ctx.count(f"refused:{reason}", n)
+        for cap, n in kept.over_cap.items():
+            ctx.count(f"over_cap:{cap}", n)
         if not kept.segments:
             ctx.count(f"no_pair:{'all_refused' if proposed else no_fork(tree)}")
         group = Counter(found.pair.parent for found in kept.segments)
         labelling = Labelling(self.rule, self.score, self.alpha)
-        return [tree_pair(prompt, tree, found, labelling, group[found.pair.parent]) for found in kept.segments]
+        pairs = [tree_pair(prompt, tree, found, labelling, group[found.pair.parent]) for found in kept.segments]
+        return [
+            *[with_lineage(pair, "pair_steps", self.version, ctx) for pair in pairs],
+            *[refused_pair(tree, pair, reason, ctx) for pair, reason in kept.refused],
+        ]
 
 
 def no_fork(tree: FinishedTree) -> str:

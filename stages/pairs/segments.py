@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.tree import Node
 from stages.pairs.distance import edit_distance
-from stages.pairs.finished import FinishedTree, text_of
+from stages.pairs.finished import FinishedTree, outcome, text_of
 from stages.pairs.select import same_text
 from stages.pairs.step_rules import StepPair
 
@@ -44,7 +44,7 @@ class Segment(NamedTuple):
 def segment(tree: FinishedTree, pair: StepPair, form: Form) -> Segment | None:
     """The pair in the form asked for; None when an arm has no continuation to its end.
 
-    A child that was generated to the end is a `rollout` whatever is asked.
+    A child that was generated to the end is a `rollout` whatever is asked, two verified whole answers a `trajectory`.
     """
     chosen, rejected = tree.nodes[pair.chosen], tree.nodes[pair.rejected]
     arms: list[list[Node] | None] = [[chosen], [rejected]]
@@ -54,8 +54,11 @@ def segment(tree: FinishedTree, pair: StepPair, form: Form) -> Segment | None:
         arms = [_chain(tree, chosen), _chain(tree, rejected)]
     if arms[0] is None or arms[1] is None:
         return None
-    reach = "rollout" if chosen.is_finish or rejected.is_finish else form
-    return Segment(pair, reach, tuple(tree.lineage(tree.nodes[pair.parent])), tuple(arms[0]), tuple(arms[1]))
+    prefix = tree.lineage(tree.nodes[pair.parent])
+    reach: str = "rollout" if chosen.is_finish or rejected.is_finish else form
+    if chosen.is_finish and rejected.is_finish and outcome(chosen) > 0 > outcome(rejected):
+        reach = "rollout" if len(prefix) > len(tree.history(chosen)) else "trajectory"
+    return Segment(pair, reach, tuple(prefix), tuple(arms[0]), tuple(arms[1]))
 
 
 def _chain(tree: FinishedTree, node: Node) -> list[Node]:
@@ -65,33 +68,53 @@ def _chain(tree: FinishedTree, node: Node) -> list[Node]:
     return path
 
 
+class Refused(NamedTuple):
+    """A proposal that a filter turned away, and why."""
+
+    pair: StepPair
+    reason: str
+
+
 class Kept(NamedTuple):
-    """Segments that passed, widest margin first, and how many were refused for which reason."""
+    """Segments that passed, in the order of the proposals; refused ones; and how many a cap left over, by cap."""
 
     segments: list[Segment]
-    refused: dict[str, int]
+    refused: list[Refused]
+    over_cap: dict[str, int]
 
 
-def keep(tree: FinishedTree, proposed: Iterable[StepPair], rules: SegmentRules) -> Kept:
-    """Filters and caps, in the order of the proposals. Reasons: no_continuation, identical_text, too_similar,
-    length_ratio, contradiction, per_parent, per_depth, per_tree."""
-    kept: list[Segment] = []
-    refused: dict[str, int] = {}
-    said: dict[tuple[int, str], bool] = {}  # (parent, text) -> whether it was chosen
+Said = dict[tuple[str, str], bool]  # (text of the prefix, text of the arm) -> whether it was chosen
+
+
+def keep(tree: FinishedTree, proposed: Iterable[StepPair], rules: SegmentRules, said: Said) -> Kept:
+    """Filters and caps. `said`: what the pairs of this prompt said so far; what is kept is added to it.
+
+    Reasons: no_continuation, identical_text, too_similar, length_ratio, contradiction. Caps: per_parent, per_depth,
+    per_tree.
+    """
+    kept = Kept([], [], {})
     for pair in proposed:
         found = segment(tree, pair, rules.form)
-        reason = "no_continuation" if found is None else _refusal(found, rules) or _full(found, kept, rules)
-        if found is not None and reason is None and rules.consistent:
-            arms = {(pair.parent, text_of(found.chosen)): True, (pair.parent, text_of(found.rejected)): False}
-            if any(said.get(arm, side) != side for arm, side in arms.items()):
-                reason = "contradiction"
-            else:
-                said |= arms
-        if reason or found is None:
-            refused[reason or ""] = refused.get(reason or "", 0) + 1
+        reason = "no_continuation" if found is None else _refusal(found, rules)
+        if found is None or reason:
+            kept.refused.append(Refused(pair, reason or ""))
+        elif cap := _full(found, kept.segments, rules):
+            kept.over_cap[cap] = kept.over_cap.get(cap, 0) + 1
+        elif rules.consistent and _contradicts(found, said):
+            kept.refused.append(Refused(pair, "contradiction"))
         else:
-            kept.append(found)
-    return Kept(kept, refused)
+            kept.segments.append(found)
+    return kept
+
+
+def _contradicts(found: Segment, said: Said) -> bool:
+    """Whether an arm was on the other side after the same prefix; if not, it is remembered."""
+    before = "".join([node.step_text + (node.observation or "") for node in found.prefix])
+    arms = {(before, text_of(found.chosen)): True, (before, text_of(found.rejected)): False}
+    if any(said.get(arm, side) != side for arm, side in arms.items()):
+        return True
+    said |= arms
+    return False
 
 
 def _refusal(found: Segment, rules: SegmentRules) -> str | None:

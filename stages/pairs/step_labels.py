@@ -70,11 +70,11 @@ class Unpaired(NamedTuple):
 
 
 def unpaired(tree: FinishedTree, rule: StepRule) -> list[Unpaired]:
-    """Every eligible node whose score is at least half a margin away from 0."""
+    """Every eligible node whose score is at least half a margin away from 0; of a turn tree those of the first turn."""
     made = []
     for parent in tree.nodes:
         for node in eligible(tree, parent, rule):
             value = score(node, rule.score)
-            if value is not None and value != 0 and abs(value) >= rule.margin / 2:
+            if value is not None and value != 0 and abs(value) >= rule.margin / 2 and not tree.history(node):
                 made.append(Unpaired(node.node_id, value > 0, abs(value)))
     return made

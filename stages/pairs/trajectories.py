@@ -27,21 +27,32 @@ class TrajectoryRule(BaseModel):
 
 
 class Leaf(NamedTuple):
-    """An answered end with the path to it and the mean Q of its steps."""
+    """An end with an outcome, the steps of its answer and their mean Q. history: the turns before (turn trees)."""
 
     node: Node
     path: list[Node]
     mean: float
+    history: tuple[Node, ...] = ()
 
 
 def leaves(tree: FinishedTree) -> list[Leaf]:
     """Ends with a decided outcome, highest mean Q first, then by node id."""
-    found = [Leaf(node, path, mean_q(path)) for node, path in tree.ends if node.is_terminal]
+    found = []
+    for node, path in tree.ends:
+        history = tree.history(node)
+        answer = path[len(history) :]
+        found.append(Leaf(node, answer, mean_q(answer), tuple(history)))
     return sorted(found, key=lambda leaf: (-leaf.mean, leaf.node.node_id))
 
 
+def first_turn(tree: FinishedTree) -> list[Leaf]:
+    """The leaves that answer the prompt itself; all but in turn trees."""
+    return [leaf for leaf in leaves(tree) if not leaf.history]
+
+
 def trajectory_pairs(tree: FinishedTree, rule: TrajectoryRule) -> list[Segment]:
-    """Right leaves, best first, each with up to `max_uses` wrong ones; margin: difference of the mean Q."""
+    """Right leaves, best first, each with up to `max_uses` wrong ones of the same turn; margin: difference of the
+    mean Q."""
     everything = leaves(tree)
     right = [leaf for leaf in everything if outcome(leaf.node) > 0]
     wrong = sorted((leaf for leaf in everything if outcome(leaf.node) < 0), key=lambda w: (w.mean, w.node.node_id))
@@ -49,14 +60,16 @@ def trajectory_pairs(tree: FinishedTree, rule: TrajectoryRule) -> list[Segment]:
     uses: dict[int, int] = {}
     made: list[Segment] = []
     for good in right:
-        for bad in ORDERS[rule.order](good, wrong, drawn):
+        rivals = [bad for bad in wrong if bad.history == good.history]
+        for bad in ORDERS[rule.order](good, rivals, drawn):
             if len(made) == rule.max_pairs:
                 return made
             pair = good.node.node_id, bad.node.node_id
             if max(uses.get(name, 0) for name in pair) < rule.max_uses:
                 uses |= {name: uses.get(name, 0) + 1 for name in pair}
+                parent = good.history[-1].node_id if good.history else 0
                 arms = tuple(good.path), tuple(bad.path)
-                made.append(Segment(StepPair(0, *pair, good.mean - bad.mean), "trajectory", (), *arms))
+                made.append(Segment(StepPair(parent, *pair, good.mean - bad.mean), "trajectory", good.history, *arms))
     return made
 
 
@@ -106,9 +119,9 @@ def ranked_list(tree: FinishedTree, rule: ListRule) -> list[Ranked]:
     """The leaves by (outcome, mean Q), best first; empty when they do not differ enough.
 
     score = (2 outcome + mean Q) / 3 puts that order on one scale. Too long a list keeps its best, its worst and what
-    lies evenly between.
+    lies evenly between. Of a turn tree the answers of the first turn.
     """
-    scored = [((2 * outcome(leaf.node) + max(-1.0, min(1.0, leaf.mean))) / 3, leaf) for leaf in leaves(tree)]
+    scored = [((2 * outcome(leaf.node) + max(-1.0, min(1.0, leaf.mean))) / 3, leaf) for leaf in first_turn(tree)]
     scored.sort(key=lambda entry: (-entry[0], entry[1].node.node_id))
     scored = [scored[i] for i in spread(len(scored), rule.max_size)]
     levels = {round(value, 12) for value, _ in scored}

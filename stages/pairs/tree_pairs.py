@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from pipeline import ids
 from pipeline.pair import Generation, Lineage, Pair, Step
-from pipeline.records import Message, Prompt
+from pipeline.records import Message, Prompt, Reject
 from pipeline.stage import Context
 from pipeline.tree import Fork, Node
 from stages.pairs.build import CODE_VERSION
 from stages.pairs.confidence import alpha_visits, p_better
 from stages.pairs.finished import FinishedTree, ScoreName, common_prefix, mean_q, score, text_of, tokens_of
 from stages.pairs.segments import Segment
+from stages.pairs.step_rules import StepPair
 
 LEVELS = {"step": "step", "chain": "segment", "rollout": "segment", "trajectory": "response"}
 
@@ -61,6 +62,14 @@ def tree_pair(prompt: Prompt, tree: FinishedTree, found: Segment, labelling: Lab
         source=prompt.source,
         **_label_columns(found, labelling),
     )
+
+
+def refused_pair(tree: FinishedTree, pair: StepPair, reason: str, ctx: Context) -> Reject:
+    """The row of a pair that a filter turned away, counted."""
+    ctx.count(f"refused:{reason}")
+    chosen, rejected = (f"{tree.tree.tree_id}/{node}" for node in (pair.chosen, pair.rejected))
+    detail = f"node {chosen} over {rejected}; margin {pair.margin:.4g}"
+    return Reject(tree.tree.prompt_id, ctx.job, "pair", reason, detail, f"{chosen}>{pair.rejected}")
 
 
 def with_lineage(pair: Pair, stage: str, version: int, ctx: Context) -> Pair:
@@ -137,6 +146,7 @@ def _tail(tree: FinishedTree, node: Node, right: bool) -> str | None:
 
 def _fork(tree: FinishedTree, found: Segment, labelling: Labelling) -> Fork:
     parent, (chosen, rejected) = tree.nodes[found.pair.parent], _compared(found)
+    known = all(node.observation is None or node.observation_token_ids for node in found.prefix)
     before = tokens_of(found.prefix) + (found.prefix[-1].observation_token_ids if found.prefix else ())
     arms = tokens_of(found.chosen), tokens_of(found.rejected)
     alpha, better = _noise(found)
@@ -150,7 +160,8 @@ def _fork(tree: FinishedTree, found: Segment, labelling: Labelling) -> Fork:
         chosen_visits=chosen.visits, rejected_visits=rejected.visits,
         chosen_advantage=chosen.advantage, rejected_advantage=rejected.advantage,
         value_kind=labelling.value_kind, rule=labelling.rule, form=found.form,
-        prompt_token_ids=tree.tree.prompt_token_ids + before, chosen_token_ids=arms[0], rejected_token_ids=arms[1],
+        prompt_token_ids=tree.tree.prompt_token_ids + before if known else (),
+        chosen_token_ids=arms[0], rejected_token_ids=arms[1],
         lcp_tokens=common_prefix(*arms),
         chosen_mc=chosen.mc, rejected_mc=rejected.mc, chosen_mc_n=chosen.mc_n, rejected_mc_n=rejected.mc_n,
         alpha_visits=alpha, p_better=better,

@@ -19,8 +19,9 @@ from stages.search import critics
 from stages.search.children import children, why_dropped
 from stages.search.fields import Critic, SearchFields
 from stages.search.machine import TreeSearch
-from stages.search.steps import all_steps, first_step, shown, whole
+from stages.search.steps import all_steps, first_step, joined, shown, whole
 from stages.search.tickets import Answer, Child, Ticket, request_seed
+from stages.search.turns import conversation
 
 
 async def grow(search: TreeSearch, answer: Callable[[Ticket], Awaitable[Answer]]) -> None:
@@ -45,6 +46,7 @@ class Spent:
 
     prompt_tokens: int = 0
     eval_tokens: int = 0
+    gen_tokens: int = 0  # of what short steps were joined with
 
     def add(self, samples: Sequence[Completion]) -> None:
         """One request for an evaluation."""
@@ -65,29 +67,41 @@ class Answering:
 
     async def answer(self, ticket: Ticket) -> Answer:
         """What the engines say. Raises Rejected where even the prompt cannot be asked, and EngineError."""
+        samples = await self._sampled(self._request_of(ticket))
+        return Answer(error=samples) if isinstance(samples, str) else await self._read(samples, ticket, Spent())
+
+    def _request_of(self, ticket: Ticket) -> Request:
         sampling = {"n": ticket.n, "max_tokens": ticket.max_tokens}
         request = self._request((ticket.path, ticket.kind, ticket.attempt), ticket.prefix_ids, sampling)
-        if ticket.kind == "expand" and not ticket.finish:
-            stop = request.sampling.model_copy(update={"stop": self.fields.delimiters})
-            request = replace(request, sampling=stop)
+        return request if ticket.kind == "rollout" or ticket.finish else self._up_to_a_delimiter(request)
+
+    def _up_to_a_delimiter(self, request: Request) -> Request:
+        return replace(request, sampling=request.sampling.model_copy(update={"stop": self.fields.delimiters}))
+
+    async def _sampled(self, request: Request) -> list[Completion] | str:
+        """The samples, or why the policy can never give any."""
         try:
             [samples] = await self.ctx.engines[self.fields.engine].generate([request])
         except Rejected as refused:
             if self.prompt_ids is None:
                 raise
             self.ctx.count(f"refused:{refused.reason}")
-            return Answer(error=refused.reason)
+            return refused.reason
         finally:
             self.ctx.alive()
         if self.prompt_ids is None:
             whole(samples[0])  # an engine that names no tokens is told before anything is cut
             self.prompt_ids = samples[0].prompt_token_ids or ()
-        spent = Spent(samples[0].n_prompt_tokens)
+        return samples
+
+    async def _read(self, samples: Sequence[Completion], ticket: Ticket, spent: Spent) -> Answer:
+        """The samples cut into steps, each judged."""
+        spent.prompt_tokens += samples[0].n_prompt_tokens
         if ticket.kind == "rollout":
             branches = await self._judged(samples, ticket.prefix_text)
         else:
             branches = await self._steps(samples, ticket, spent)
-        gen_tokens = sum([sample.n_tokens for sample in samples])
+        gen_tokens = spent.gen_tokens + sum([sample.n_tokens for sample in samples])
         return Answer(tuple(branches), spent.prompt_tokens, gen_tokens, spent.eval_tokens)
 
     def _request(self, name: tuple[str, str, int], after: Sequence[int], sampling: dict[str, int]) -> Request:
@@ -105,7 +119,11 @@ class Answering:
 
     async def _judged(self, samples: Sequence[Completion], before: str) -> list[tuple[Child, ...]]:
         """Roll-outs as steps, their ends verified; blank ones are left out."""
-        branches = [all_steps(sample, self.fields.delimiters) for sample in samples if sample.text.strip()]
+        branches = [
+            all_steps(sample, self.fields.delimiters, self.fields.min_step_tokens)
+            for sample in samples
+            if sample.text.strip()
+        ]
         if blank := len(samples) - len(branches):
             self.ctx.count("dropped:empty", blank)
         texts = [before + "".join([step.text for step in branch]) for branch in branches]
@@ -115,13 +133,32 @@ class Answering:
     async def _steps(self, samples: Sequence[Completion], ticket: Ticket, spent: Spent) -> list[tuple[Child, ...]]:
         """The children of an expansion, each evaluated."""
         cut = [whole(s) if ticket.finish else first_step(s, self.fields.delimiters) for s in samples]
+        cut = [self._with_answer(child, ticket) for child in cut]
+        if self.fields.min_step_tokens:
+            cut = await asyncio.gather(*[self._long_enough(c, i, ticket, spent) for i, c in enumerate(cut)])
         for child in cut:
             if why := why_dropped(child, ticket, self.fields):
                 self.ctx.count(f"dropped:{why}")
-        found = children([self._with_answer(child, ticket) for child in cut], ticket, self.fields)
+        found = children(cut, ticket, self.fields)
         self.ctx.count("merged", sum([child.multiplicity - 1 for child in found]))
         judged = await asyncio.gather(*[self._evaluated(c, i, ticket, spent) for i, c in enumerate(found)])
         return [(child,) for child in judged]
+
+    async def _long_enough(self, child: Child, index: int, ticket: Ticket, spent: Spent) -> Child:
+        """The step, joined with those after it until it has `min_step_tokens` or the answer ends."""
+        n, least = len(child.token_ids), min(self.fields.min_step_tokens, ticket.max_tokens)
+        while n < least and child.finish_reason == "stop" and child.final_answer is None:
+            name = f"{ticket.path}.{index}", f"after:{n}", ticket.attempt
+            sampling = {"n": 1, "max_tokens": ticket.max_tokens - n}
+            request = self._request(name, (*ticket.prefix_ids, *child.token_ids), sampling)
+            samples = await self._sampled(self._up_to_a_delimiter(request))
+            if isinstance(samples, str) or not samples[0].n_tokens:
+                break
+            spent.prompt_tokens += samples[0].n_prompt_tokens
+            spent.gen_tokens += samples[0].n_tokens
+            child = self._with_answer(joined(child, first_step(samples[0], self.fields.delimiters)), ticket)
+            n = len(child.token_ids)
+        return child
 
     def _with_answer(self, child: Child, ticket: Ticket) -> Child:
         """A step that states a marked final answer ends there, whatever the policy would add."""
@@ -141,7 +178,10 @@ class Answering:
         decided = child.outcome is not None or child.terminal_reason not in (None, "answer")
         if decided and fields.values.form == "centred":
             return child
-        asked = critics.Asked(self.prompt, ticket.prefix_text, child.text, fields.delimiters)
+        prompt = self.prompt
+        if ticket.turns:
+            prompt = replace(prompt, messages=conversation(prompt, ticket.turns))
+        asked = critics.Asked(prompt, ticket.prefix_text, child.text, fields.delimiters)
         if fields.self_eval is not None:
             replies = await self._ask(fields.self_eval, "self_eval", path, asked, spent)
             value = critics.self_evaluation(replies, fields.self_eval.min_mass)
@@ -201,7 +241,7 @@ class Answering:
         if self.fields.verify is None:
             return end
         finish = "stop" if end.finish_reason in ("eos", "stop") else "length"
-        answer, (equal, status) = await self.fields.verify.verdict(text, finish, self.reference)
+        answer, (equal, status) = await self.fields.verify.verdict(text, finish, self.reference, self.ctx)
         self.ctx.count(f"verify:{status}")
         outcome = {True: 1, False: -1, None: None}[equal]
         return replace(end, outcome=outcome, final_answer=answer.text if answer else end.final_answer)

@@ -29,7 +29,8 @@ def backup(rules: SearchRules) -> Backup:
 
     def created(node: TreeNode) -> None:
         if node.value is not None:
-            event(node, node.value, gamma, best)
+            unanswered = node.terminal_reason not in (None, "answer") and node.child.final_answer is None
+            event(node, node.value, gamma, best, stays=unanswered and rules.invalid_stays)
 
     def reached(node: TreeNode) -> None:
         if node.terminal_reason is not None and node.terminal_reason not in DEAD_ENDS:
@@ -38,8 +39,11 @@ def backup(rules: SearchRules) -> Backup:
     return Backup(created, reached)
 
 
-def event(node: TreeNode, value: float, gamma: float = 1.0, best: bool = False) -> None:
-    """E(node) += 1; N += 1 and W += value · gamma^distance up to the root; Q = W / N, or the best seen below."""
+def event(node: TreeNode, value: float, gamma: float = 1.0, best: bool = False, stays: bool = False) -> None:
+    """E(node) += 1; N += 1 and W += value · gamma^distance up to the root; Q = W / N, or the best seen below.
+
+    stays: nothing above the node hears of it.
+    """
     node.own_visits += 1
     above: TreeNode | None = node
     while above is not None:
@@ -47,7 +51,7 @@ def event(node: TreeNode, value: float, gamma: float = 1.0, best: bool = False) 
         above.value_sum += value
         above.q = _best(above) if best else above.value_sum / above.visits
         value *= gamma
-        above = above.parent
+        above = None if stays else above.parent
 
 
 def _best(node: TreeNode) -> float:

@@ -61,7 +61,7 @@ def ending(child: Child, ticket: Ticket, rules: SearchRules) -> str | None:
     """Why nothing follows this child, or None: answer, max_depth, max_tokens or repetition, asked in this order."""
     if child.final_answer is not None or child.finish_reason == "eos":
         return "answer"
-    if ticket.depth + 1 >= rules.max_depth:
+    if ticket.finish and ticket.depth + 1 >= rules.max_depth:
         return "max_depth"
     if ticket.finish or len(ticket.prefix_ids) + len(child.token_ids) >= rules.max_tokens:
         return "max_tokens"

@@ -72,6 +72,42 @@ class Grading(Critic):
         return load_template("grade", self.template)
 
 
+class Critique(BaseModel):
+    """Who says what is wrong with an attempt (mode ultra). Templates: prompts/critique/.
+
+    engine: an alias, the policy's by default. hint: it sees the reference, where there is one; trees are then marked, and
+    what states the reference's answer is left out.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str | None = None
+    template: str = "default"
+    sampling: Sampling = Sampling(temperature=0, max_tokens=256)
+    hint: bool = False
+
+    def prompts(self) -> Template:
+        """The template."""
+        return load_template("critique", self.template)
+
+
+class Observe(BaseModel):
+    """What is said to an attempt that was verified to be wrong (mode ultra). Templates: prompts/observe/.
+
+    reveal: the template may state the reference; trees are then marked.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str = "default"
+    reveal: bool = False
+    critique: Critique | None = None
+
+    def prompts(self) -> Template:
+        """The template."""
+        return load_template("observe", self.template)
+
+
 class SearchFields(SearchRules):
     """preset: name of a set of rules, over which the other fields are laid (stages/search/presets.py).
 
@@ -81,6 +117,7 @@ class SearchFields(SearchRules):
 
     Sources of values: verify (ends, against the reference), self_eval, judge, and `rollouts` completions of each step
     that is no end. end_at_answer: a step that states a marked final answer is an end, whatever the policy adds.
+    observe: what follows a wrong attempt in mode ultra.
     journal: keep every answer beside the shard, so that a killed search computes nothing twice.
     max_trees: trees of a shard under way at a time; default: all of the shard.
     """
@@ -95,6 +132,7 @@ class SearchFields(SearchRules):
     self_eval: SelfEval | None = None
     judge: Grading | None = None
     rollouts: int = Field(0, ge=0)
+    observe: Observe = Observe()
     journal: bool = False
     max_trees: int | None = Field(None, ge=1)
 
@@ -104,5 +142,15 @@ class SearchFields(SearchRules):
         return with_preset(fields) if isinstance(fields, Mapping) else fields
 
     def critics(self) -> tuple[Critic, ...]:
-        """Those that are asked."""
+        """Those that are asked about steps."""
         return tuple([critic for critic in (self.self_eval, self.judge) if critic is not None])
+
+    def critique(self) -> Critique | None:
+        """Who reviews wrong attempts, where there are turns."""
+        return self.observe.critique if self.mode == "ultra" else None
+
+    def hinted(self) -> bool:
+        """Whether anything but the verifier may see the reference."""
+        reviewer = self.critique()
+        told = self.mode == "ultra" and self.observe.reveal
+        return told or bool(reviewer and reviewer.hint) or any(critic.hint for critic in self.critics())

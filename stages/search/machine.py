@@ -126,7 +126,8 @@ class TreeSearch:
         tree, node = self.tree, ask.node
         path = tree.path(node)
         prefix_ids, prefix_text = tree.prefix(node)
-        left = max(1, self.rules.max_tokens - len(prefix_ids))
+        turns = tree.turns(node) if self.rules.mode == "ultra" else ()
+        left = max(1, self.rules.max_tokens - (0 if turns else len(prefix_ids)))  # an attempt is a whole answer
         ticket = Ticket(
             number=self._issued,
             kind=ask.kind,
@@ -140,7 +141,8 @@ class TreeSearch:
             finish=ask.finish,
             seed=request_seed(self.run_seed, self.tree_id, path, ask.kind, ask.attempt),
             prefix_ids=prefix_ids,
-            prefix_text=prefix_text,
+            prefix_text="" if turns else prefix_text,
+            turns=turns,
         )
         tree.depart(node)
         self._issued += 1

@@ -49,6 +49,7 @@ class _Expanding:
         self.tree = tree
         self.rules = tree.rules
         self.backup = backup(tree.rules)
+        self.start = tree.root  # of simulations; depths are counted from here
 
     @property
     def done(self) -> bool:
@@ -58,7 +59,7 @@ class _Expanding:
     def ask(self, node: TreeNode) -> Ask:
         """The expansion of a node; its children at the depth limit are whole remainders."""
         width = self.rules.width if node.parent else self.rules.width_root
-        return Ask(node, "expand", width, finish=node.depth + 1 >= self.rules.max_depth)
+        return Ask(node, "expand", width, finish=node.depth + 1 >= self.start.depth + self.rules.max_depth)
 
     def apply(self, node: TreeNode, ticket: Ticket, answer: Answer) -> None:
         """Attaches and backs up the children; none of them is a dead end."""
@@ -87,7 +88,8 @@ class _Expanding:
 
     def _dead_end(self, node: TreeNode, reason: str) -> None:
         self.tree.end(node, reason)
-        if reason == "no_valid_child" and self.rules.count_invalid_as_wrong and node.parent:
+        undecided = node.parent is not None and node.outcome is None
+        if reason == "no_valid_child" and self.rules.count_invalid_as_wrong and undecided:
             node.outcome, node.value = -1, -1.0
             self.backup.created(node)
 
@@ -110,25 +112,49 @@ class Frontier(_Expanding):
 
 
 class Trajectory(_Expanding):
-    """Each simulation expands all the way down to an end, then backs up once (MCTS-DPO, rStar-Math)."""
+    """Each simulation expands all the way down to an end, then backs up once (MCTS-DPO, rStar-Math).
+
+    With `reroot_sims` a step is then chosen and the search goes on from there, until the chosen answer is whole.
+    """
 
     at: TreeNode | None = None  # where the simulation in progress stands
+    spent = 0  # simulations from `start`
+
+    @property
+    def done(self) -> bool:
+        """Whether the chosen answer is whole, or every node is expanded or an end."""
+        return super().done or self.start.terminal_reason is not None
 
     def choose(self) -> Ask | None:
         """Walks on from where the last answer was applied."""
         tree = self.tree
         while True:
             if self.at is None:
-                if tree.sims >= self.rules.sims or not tree.root.ready:
+                if not self._may_start():
                     return None
                 tree.sims += 1
-                self.at = tree.root
+                self.spent += 1
+                self.at = self.start
             while self.at.children and (following := tree.select(self.at)):
                 self.at = following
             if not self.at.children and self.at.terminal_reason is None:
                 return self.ask(self.at)
             self.backup.reached(self.at)
             self.at = None
+
+    def _may_start(self) -> bool:
+        while not self.start.ready or self.spent >= (self.rules.reroot_sims if self.start.parent else self.rules.sims):
+            if not (self.rules.reroot_sims and self.start.children):
+                return False
+            self.start, self.spent = max(self.start.children, key=_settled), 0
+        return self.start.terminal_reason is None
+
+
+def _settled(child: TreeNode) -> tuple[float, float, float, int]:
+    """By what MCTS-DPO chooses a step: visits, more so where the child itself told its children apart; then Q, V."""
+    visits = [grandchild.visits for grandchild in child.children]
+    gap = max(visits) - min(visits) if visits else 0
+    return child.visits * (gap + 1), child.q, child.value_sum, -child.node_id
 
 
 class Ultra(_Expanding):

@@ -11,16 +11,16 @@ from typing import Any
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "mcts_dpo": {  # one root: the authors' re-rooting after each chosen step is not part of it
+    "mcts_dpo": {
         "mode": "trajectory", "backup": "advantage", "gamma": 1.0, "revisit": True,
         "select": "puct", "c": 1.0, "prior": "logp_len", "length_penalty": 1.25,
-        "width_root": 2, "width": 2, "sims": 64, "max_depth": 4, "step_tokens": 128, "max_tokens": 512,
-        "values": {"form": "additive"},
+        "width_root": 2, "width": 2, "sims": 256, "reroot_sims": 64, "max_depth": 3, "step_tokens": 128, "max_tokens": 512,
+        "values": {"form": "additive"}, "self_eval": {"hint": True, "both_orders": False},
     },
     "rstar_math": {  # rounds without a process model: only ends have values
         "mode": "trajectory", "backup": "mean", "select": "uct", "c": 2.0, "fpu": "zero", "prior": "uniform",
         "width_root": 12, "width": 12, "sims": 48, "max_depth": 16, "step_tokens": 2048, "max_tokens": 4096,
-        "count_invalid_as_wrong": True,
+        "count_invalid_as_wrong": True, "invalid_stays": True,
     },
     "alphamath": {
         "mode": "frontier", "backup": "mean", "select": "puct", "c": 1.25, "prior": "logp_len", "length_penalty": 1.0,
@@ -28,10 +28,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "omega_prm": {
         "mode": "omega", "sims": 20,
-        "omega": {"rollouts": 16, "max_rollouts": 200, "alpha": 0.5, "beta": 0.9, "length": 500, "c": 0.125},
+        "omega": {
+            "rollouts": 16, "max_rollouts": 200, "alpha": 0.5, "beta": 0.9, "length": 500, "c": 0.125, "confirm": False,
+        },
     },
     "ultrainteract": {
         "mode": "ultra", "prior": "uniform", "width_root": 20, "width": 20, "sims": 5, "max_depth": 5,
+        "observe": {"critique": {"hint": True}},  # name a stronger engine: observe.critique.engine
     },
 }  # fmt: skip
 
@@ -44,8 +47,12 @@ def with_preset(fields: Mapping[str, Any]) -> dict[str, Any]:
     name = fields.get("preset", "default")
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; presets: {', '.join(PRESETS)}")
-    merged = dict(PRESETS[name])
-    for field, given in fields.items():
-        ours = merged.get(field)
-        merged[field] = {**ours, **given} if isinstance(ours, Mapping) and isinstance(given, Mapping) else given
+    return _laid_over(PRESETS[name], fields)
+
+
+def _laid_over(ours: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(ours)
+    for field, value in given.items():
+        block = merged.get(field)
+        merged[field] = _laid_over(block, value) if isinstance(block, Mapping) and isinstance(value, Mapping) else value
     return merged

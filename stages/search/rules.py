@@ -51,7 +51,7 @@ class OmegaRules(_Block):
     beta: float = Field(0.9, gt=0, le=1)
     length: int = Field(500, ge=1)  # words
     c: float = Field(0.125, ge=0)
-    confirm: bool = False  # probe the first error and the step before it once more
+    confirm: bool = True  # probe the first error and the step before it once more
 
 
 class EntropyRules(_Block):
@@ -84,10 +84,12 @@ class SearchRules(_Block):
     length_penalty: float = Field(1.25, ge=0)  # logp_len
     width_root: int = Field(4, ge=1)
     width: int = Field(3, ge=1)
-    max_depth: int = Field(12, ge=1)  # steps; turns in mode ultra
+    max_depth: int = Field(12, ge=1)  # steps, with reroot_sims from the chosen one on; turns in mode ultra
     step_tokens: int = Field(256, ge=1)
+    min_step_tokens: int = Field(0, ge=0)  # shorter steps are joined with what follows, until the answer ends
     max_tokens: int = Field(2048, ge=1)  # of a whole answer
     sims: int = Field(24, ge=1)
+    reroot_sims: int = Field(0, ge=0)  # trajectory: after `sims` choose a step, so many from there, and so on; 0: never
     max_nodes: int | None = Field(None, ge=1)
     max_gen_tokens: int | None = Field(None, ge=1)
     enough_pairs: int | None = Field(None, ge=1)  # stop at so many right-against-wrong sibling pairs …
@@ -95,6 +97,7 @@ class SearchRules(_Block):
     retries: int = Field(2, ge=0)  # of an expansion that gave no child
     keep_truncated: bool = False
     count_invalid_as_wrong: bool = False  # ends without an answer: outcome -1 instead of None
+    invalid_stays: bool = False  # … and goes no further up than the end itself (rStar-Math)
     near_duplicate: float = Field(0.0, ge=0, lt=1)  # merge siblings at a normalised edit distance below; 0: never
     repetition_window: int = Field(32, ge=1)  # characters
     repetition_times: int = Field(8, ge=2)
@@ -107,8 +110,12 @@ class SearchRules(_Block):
     def _fits_together(self) -> SearchRules:
         if self.in_flight > 1 and self.mode not in ("frontier", "eptree"):
             raise ValueError(f"in_flight must be 1 in mode {self.mode}: each request waits for the one before it")
+        if self.min_step_tokens > self.step_tokens:
+            raise ValueError(f"min_step_tokens {self.min_step_tokens} is more than step_tokens {self.step_tokens}")
         if self.backup == "advantage" and self.mode != "trajectory":
             raise ValueError("backup advantage walks whole paths; it needs mode trajectory")
+        if self.reroot_sims and self.mode != "trajectory":
+            raise ValueError("reroot_sims chooses steps between simulations; it needs mode trajectory")
         if self.values.form == "additive" and self.backup != "advantage":
             raise ValueError("values.form additive leaves [-1, 1]; it needs backup advantage")
         return self

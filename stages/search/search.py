@@ -19,6 +19,7 @@ from pipeline.records import Prompt
 from pipeline.stage import Context, Example, Stage
 from pipeline.tree import Node, Tree
 from stages.search.answering import Answering, grow
+from stages.search.conversing import Conversing
 from stages.search.fields import SearchFields
 from stages.search.machine import TreeSearch
 from stages.search.rows import rows
@@ -29,19 +30,20 @@ class Search(SearchFields, Stage):
 
     Counts: `not_drawn`, `tree:<status>`, `end:<terminal reason>`, `verify:<status>`, `dropped:<reason>` (samples that
     are no steps), `merged` (samples equal to a sibling), `refused:<reason>` (requests that an engine can never answer),
-    and `self_eval:no_option`, `judge:no_option`.
+    `self_eval:no_option`, `judge:no_option`, and in mode ultra `critique:<status>` (ok, empty, refused, leak: it stated
+    the reference's answer and was left out) and `turn:other_tokens` (the chat template wrote an attempt in other tokens).
     """
 
     version: ClassVar[int] = 1
     not_identity: ClassVar[frozenset[str]] = frozenset({"max_trees", "journal"})
     template_variables: ClassVar[frozenset[str]] = frozenset(
-        {"prompt", "prefix", "step", "reference", "option_a", "option_b", "options"}
+        "prompt prefix step reference option_a option_b options attempt answer critique".split()
     )
 
     def check(self) -> None:
         """Raises PlanError for fields that contradict each other."""
         if self.mode == "ultra":
-            raise PlanError("search: mode ultra needs an environment that answers attempts, which this stage has not")
+            self._check_turns()
         if given := self.sampling.model_fields_set & {"n", "max_tokens", "stop", "include_stop"}:
             raise PlanError(
                 f"search: sampling sets {', '.join(sorted(given))}; number, length and end of steps are set by "
@@ -52,9 +54,17 @@ class Search(SearchFields, Stage):
         if self.verify is not None:
             self.verify.check()
 
+    def _check_turns(self) -> None:
+        if self.verify is None:
+            raise PlanError("search: mode ultra goes on from attempts that are known to be wrong; set verify")
+        example = self.observe.prompts().render(answer="1", reference=None, critique=None)
+        if [message.role for message in example] != ["user"]:
+            raise PlanError(f"template observe/{self.observe.template}: what is said to an attempt is one user block")
+
     def engines(self) -> tuple[str, ...]:
         """The policy, then the critics' engines."""
-        return tuple(dict.fromkeys((self.engine, *(critic.engine or self.engine for critic in self.critics()))))
+        asked = (*self.critics(), self.critique())
+        return tuple(dict.fromkeys((self.engine, *(critic.engine or self.engine for critic in asked if critic))))
 
     def capabilities(self, alias: str) -> frozenset[str]:
         """`token_texts` of the policy, `labels` of a critic."""
@@ -64,8 +74,9 @@ class Search(SearchFields, Stage):
         )
 
     def templates(self) -> tuple[Template, ...]:
-        """The critics'."""
-        return tuple([critic.prompts() for critic in (self.self_eval, self.judge) if critic is not None])
+        """The critics', and in mode ultra those of what is said to attempts."""
+        asked = (self.self_eval, self.judge, self.observe if self.mode == "ultra" else None, self.critique())
+        return tuple([each.prompts() for each in asked if each is not None])
 
     def at_once(self) -> int | None:
         """As configured."""
@@ -79,7 +90,8 @@ class Search(SearchFields, Stage):
             return []
         identity = self._identity(example.prompt, ctx)
         search = TreeSearch(self, identity.tree_id, ctx.run_seed)
-        answering = Answering(self, example.prompt, identity.tree_id, ctx)
+        serving = Conversing if self.mode == "ultra" else Answering
+        answering = serving(self, example.prompt, identity.tree_id, ctx)
         await grow(search, answering.answer)
         tree, nodes = rows(search, replace(identity, prompt_token_ids=answering.prompt_ids or ()))
         ctx.count(f"tree:{tree.status}")
@@ -100,7 +112,7 @@ class Search(SearchFields, Stage):
             policy_model=policy,
             judge_model=ctx.engine_models.get(judges[0]) if judges else None,
             seed=ctx.run_seed,
-            hinted=prompt.reference is not None and any(critic.hint for critic in self.critics()),
+            hinted=prompt.reference is not None and self.hinted(),
         )
 
     @cached_property

@@ -24,10 +24,11 @@ def first_step(completion: Completion, delimiters: Sequence[str]) -> Child:
     return _child(completion, 0, len(texts), "stop" if stopped else _how_it_ended(completion))
 
 
-def all_steps(completion: Completion, delimiters: Sequence[str]) -> tuple[Child, ...]:
-    """The answer as steps; what is blank behind the last delimiter stays with it. Raises PlanError as `whole` does."""
+def all_steps(completion: Completion, delimiters: Sequence[str], least: int = 0) -> tuple[Child, ...]:
+    """The answer as steps of `least` tokens or more (the last may be shorter); what is blank behind the last delimiter
+    stays with it. Raises PlanError as `whole` does."""
     texts = _texts(completion)
-    ends = [0, *_ends(texts, delimiters)]
+    ends = [0, *_ends(texts, delimiters, least)]
     if len(ends) > 1 and not "".join(texts[ends[-1] :]).strip():
         ends.pop()
     inner = [_child(completion, start, end, "stop") for start, end in pairwise(ends)]
@@ -37,6 +38,17 @@ def all_steps(completion: Completion, delimiters: Sequence[str]) -> tuple[Child,
 def whole(completion: Completion) -> Child:
     """The answer as one step. Raises PlanError for an engine that does not name the texts of its tokens."""
     return _child(completion, 0, len(_texts(completion)), _how_it_ended(completion))
+
+
+def joined(step: Child, following: Child) -> Child:
+    """Two steps as one, which ends as the second does."""
+    sums = (step.logprob_sum, following.logprob_sum)
+    return Child(
+        step.text + following.text,
+        step.token_ids + following.token_ids,
+        None if sums[0] is None or sums[1] is None else sums[0] + sums[1],
+        following.finish_reason,
+    )
 
 
 def _texts(completion: Completion) -> tuple[str, ...]:
@@ -49,15 +61,17 @@ def _how_it_ended(completion: Completion) -> str:
     return "eos" if completion.finish_reason == "stop" else completion.finish_reason
 
 
-def _ends(texts: Sequence[str], delimiters: Sequence[str]) -> Iterator[int]:
-    """Behind which tokens a step ends; a delimiter with nothing but blanks before it ends none."""
-    text = ""
+def _ends(texts: Sequence[str], delimiters: Sequence[str], least: int = 0) -> Iterator[int]:
+    """Behind which tokens a step ends; a delimiter ends none with nothing but blanks or too few tokens before it."""
+    text, last = "", 0
     for place, piece in enumerate(texts, 1):
         text += piece
+        if place - last < least:
+            continue
         found = [text.find(d, max(0, len(text) - len(piece) - len(d) + 1)) for d in delimiters]
         if any(at > 0 and text[:at].strip() for at in found):
             yield place
-            text = ""
+            text, last = "", place
 
 
 def _child(completion: Completion, start: int, end: int, finish_reason: str) -> Child:

@@ -32,12 +32,21 @@ class Child(Struct, frozen=True, gc=False):
     is_finish: bool = False
 
 
+class Turn(Struct, frozen=True, gc=False):
+    """An attempt in a turn tree, the final answer read in it, and what was said to it (None: nothing yet)."""
+
+    attempt: str
+    answer: str | None = None
+    observation: str | None = None
+
+
 class Ticket(Struct, frozen=True):
     """One request a tree wants answered.
 
     expand: `n` next steps of the node, up to `max_tokens` each; `finish`: to the end, without step stops.
     rollout: `n` completions of the node to their ends, cut into steps. The prompt of the request is the tree's prompt
     ids followed by `prefix_ids`; `prefix_text` is the same path as text.
+    In mode ultra the path is `turns` of a conversation, the last not answered yet, and `prefix_text` is empty.
     """
 
     number: int
@@ -53,13 +62,14 @@ class Ticket(Struct, frozen=True):
     seed: int
     prefix_ids: tuple[int, ...]
     prefix_text: str
+    turns: tuple[Turn, ...] = ()
 
 
 class Answer(Struct, frozen=True):
     """The answer to a ticket: a branch of one child for each next step, or a branch of several for each roll-out.
 
     `error`: why there is none (the request can never be answered). `observation`: what the environment said to the
-    attempt that was expanded (mode ultra), with its token ids.
+    attempt that was expanded (mode ultra), with the token ids between the attempt and the next one.
     """
 
     branches: tuple[tuple[Child, ...], ...] = ()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pipeline.tree import Rollout
 from stages.search.rules import SearchRules
 from stages.search.selection import scores
-from stages.search.tickets import Child
+from stages.search.tickets import Child, Turn
 from stages.search.values import child_value
 
 DEAD_ENDS = ("no_valid_child", "error")  # ends that are never revisited
@@ -176,6 +176,10 @@ class GrowingTree:
             ids += step.observation_ids
             texts += (step.child.text, step.observation or "")
         return tuple(ids), "".join(texts)
+
+    def turns(self, node: TreeNode) -> tuple[Turn, ...]:
+        """The attempts from the first to `node`, each but the last with what was said to it (mode ultra)."""
+        return tuple([Turn(n.child.text, n.child.final_answer, n.observation) for n in self.lineage(node)])
 
     def path(self, node: TreeNode) -> str:
         """Child indices from the root, as `0.2.1`."""

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.msgpack import Decoder
 
 from pipeline.engine import Completion, Request, Sampling
 from pipeline.engines.scripted import ScriptedEngine
 from pipeline.journal import Journal, JournaledEngine
+from pipeline.stage import Context
 
+READ = Decoder(list[Completion]).decode
 ANSWER = [Completion("é", "stop", 3, 1, labels={"A": -0.5, "B": -math.inf}, token_ids=(5,), token_texts=("é",))]
 
 
@@ -32,12 +35,17 @@ def ask(*keys: str) -> list[Request]:
     return [Request(Sampling(), key, 1) for key in keys]
 
 
+def found(journal: Journal, name: str) -> list[Completion] | None:
+    answer = journal.find(name)
+    return None if answer is None else READ(answer)
+
+
 def test_an_answer_comes_back_as_it_was_given(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "job" / "0.journal"))
     assert journal.find("k") is None
     journal.add("k", ANSWER)
     journal.close()
-    assert Journal(str(tmp_path / "job" / "0.journal")).find("k") == ANSWER
+    assert found(Journal(str(tmp_path / "job" / "0.journal")), "k") == ANSWER
 
 
 @given(cut=st.integers(0, 200))
@@ -51,13 +59,13 @@ def test_what_was_left_half_written_is_cut_off(tmp_path_factory: pytest.TempPath
     whole = path.read_bytes()
     path.write_bytes(whole[:cut])
     again = Journal(str(path))
-    assert (again.find("one"), again.find("two")) == (
+    assert (found(again, "one"), found(again, "two")) == (
         ANSWER if cut >= first else None,
         ANSWER if cut >= len(whole) else None,
     )
     again.add("three", ANSWER)
     again.close(delete=False)
-    assert Journal(str(path)).find("three") == ANSWER
+    assert found(Journal(str(path)), "three") == ANSWER
 
 
 async def test_only_what_is_missing_is_asked(tmp_path: Path) -> None:
@@ -75,3 +83,21 @@ def test_a_committed_shard_leaves_no_journal(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "0.journal"))
     journal.close(delete=True)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_may_be_decided_otherwise_is_asked_once_where_there_is_a_journal(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    async def slow() -> tuple[str, bool | None]:
+        asked.append(1)
+        return f"answer {len(asked)}", None
+
+    def context(journal: Journal | None) -> Context:
+        return Context("job", "run", 1, "f", {}, journal=journal)
+
+    shape = Decoder(tuple[str, bool | None])
+    path = str(tmp_path / "0.journal")
+    assert await context(Journal(path)).once("verify:x", shape, slow) == ("answer 1", None)
+    assert await context(Journal(path)).once("verify:x", shape, slow) == ("answer 1", None)
+    assert await context(Journal(path)).once("verify:y", shape, slow) == ("answer 2", None)
+    assert await context(None).once("verify:x", shape, slow) == ("answer 3", None)

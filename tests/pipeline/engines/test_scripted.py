@@ -71,7 +71,7 @@ async def test_each_character_is_a_token_where_token_texts_are_wanted() -> None:
     engine = await open_with("echo")
     [[one]] = await engine.generate([msgspec.structs.replace(ask(text="née"), want_token_texts=True)])
     assert (one.token_ids, one.token_texts) == ((110, 233, 101), ("n", "é", "e"))
-    assert one.prompt_token_ids == tuple(map(ord, "née"))
+    assert one.prompt_token_ids == tuple(map(ord, "née\n"))
 
 
 async def test_a_function_of_one_answer_is_asked_once_per_sample_with_the_next_seed() -> None:

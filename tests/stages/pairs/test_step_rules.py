@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -22,8 +23,8 @@ from stages.pairs.step_labels import LabelRule, StepLabels, agreed, step_labels,
 from stages.pairs.step_rules import RULES, StepRule, step_pairs
 from stages.pairs.trajectories import ListRule, TrajectoryRule, leaves, ranked_list, spread, trajectory_pairs
 from stages.pairs.tree_pairs import Labelling, tree_pair
+from stages.search.fields import SearchFields
 from stages.search.machine import TreeSearch
-from stages.search.presets import with_preset
 from stages.search.rows import rows
 from stages.search.rules import SearchRules
 
@@ -46,9 +47,7 @@ def example_a() -> FinishedTree:
 
 @pytest.fixture(scope="module")
 def example_b() -> FinishedTree:
-    fields = with_preset({"preset": "mcts_dpo", "sims": 8})
-    del fields["preset"]
-    search = TreeSearch(SearchRules(**fields), "t", 1)
+    search = TreeSearch(SearchFields(engine="policy", preset="mcts_dpo", sims=8, reroot_sims=0), "t", 1)
     drive(search, named(EXAMPLE_B))
     return finished(search)
 
@@ -152,26 +151,30 @@ def test_unpaired_rows_are_far_enough_from_the_middle(example_a: FinishedTree) -
 
 def test_segments_reach_as_far_as_asked(example_a: FinishedTree) -> None:
     proposed = step_pairs(example_a, StepRule(min_margin=0.0))
-    whole = keep(example_a, proposed, SegmentRules(form="rollout", min_edit_chars=0))
+    whole = keep(example_a, proposed, SegmentRules(form="rollout", min_edit_chars=0), {})
     texts = [(text_of(s.chosen), text_of(s.rejected)) for s in whole.segments]
     assert ("aaaaa", "ab") in texts  # aa → aaa against ab
     assert ("aaaaaa", "bbabaa") in texts  # a → aa → aaa against b → ba → baa
     assert {s.form for s in whole.segments} == {"rollout"}
 
 
+def reasons(kept: Kept) -> dict[str, int]:
+    return Counter(refused.reason for refused in kept.refused)
+
+
 def test_filters_and_caps_name_what_they_refuse(example_a: FinishedTree) -> None:
     proposed = step_pairs(example_a, StepRule(rule="all_margin", min_margin=0.0))
-    assert keep(example_a, proposed, SegmentRules(min_edit_share=0.9)).refused == {"too_similar": 3}
-    assert keep(example_a, proposed, SegmentRules(form="rollout", length_ratio=2.0)).refused["length_ratio"] == 2
-    assert keep(example_a, proposed, ANYTHING.model_copy(update={"max_per_tree": 2})).refused == {"per_tree": 2}
-    assert keep(example_a, proposed, ANYTHING.model_copy(update={"max_per_depth": 1})).refused == {"per_depth": 1}
+    assert reasons(keep(example_a, proposed, SegmentRules(min_edit_share=0.9), {})) == {"too_similar": 3}
+    assert reasons(keep(example_a, proposed, SegmentRules(form="rollout", length_ratio=2.0), {}))["length_ratio"] == 2
+    assert keep(example_a, proposed, ANYTHING.model_copy(update={"max_per_tree": 2}), {}).over_cap == {"per_tree": 2}
+    assert keep(example_a, proposed, ANYTHING.model_copy(update={"max_per_depth": 1}), {}).over_cap == {"per_depth": 1}
 
 
 def test_no_text_is_both_chosen_and_rejected_after_one_prefix() -> None:
     for seed in range(30):
         tree = grown(seed)
         proposed = step_pairs(tree, StepRule(rule="all_margin", min_margin=0.01))
-        kept = keep(tree, proposed, ANYTHING).segments
+        kept = keep(tree, proposed, ANYTHING, {}).segments
         sides: dict[tuple[int, str], set[bool]] = {}
         for found in kept:
             sides.setdefault((found.pair.parent, text_of(found.chosen)), set()).add(True)
@@ -219,7 +222,7 @@ def test_a_tree_of_one_outcome_gives_no_pairs(name: Any, outcome: int) -> None:
 @given(seed=seeds, form=st.sampled_from(["step", "chain", "rollout"]))
 def test_rows_lie_on_paths_of_their_tree(seed: int, form: Any) -> None:
     tree = grown(seed)
-    kept: Kept = keep(tree, step_pairs(tree, StepRule(min_margin=0.01)), ANYTHING.model_copy(update={"form": form}))
+    kept: Kept = keep(tree, step_pairs(tree, StepRule(min_margin=0.01)), ANYTHING.model_copy(update={"form": form}), {})
     pairs = [tree_pair(PROMPT, tree, s, Labelling("topk", "q"), 1) for s in kept.segments]
     assert len({p.pair_id for p in pairs}) == len(pairs)
     texts = {text_of(tree.lineage(node)) for node in tree.nodes}
@@ -249,7 +252,7 @@ def test_an_end_of_sequence_belongs_only_behind_what_really_ended() -> None:
     seen = set()
     for seed in range(20):
         tree = grown(seed)
-        for found in keep(tree, step_pairs(tree, StepRule(min_margin=0.01)), ANYTHING).segments:
+        for found in keep(tree, step_pairs(tree, StepRule(min_margin=0.01)), ANYTHING, {}).segments:
             pair = tree_pair(PROMPT, tree, found, Labelling("topk", "q"), 2)
             end = found.chosen[-1]
             assert pair.chosen_terminal == (end.is_terminal and end.finish_reason == "eos")
@@ -267,7 +270,7 @@ def test_turn_trees_give_multi_turn_prompts() -> None:
         world, search = random_world(seed, rules), TreeSearch(rules, "t", seed)
         drive(search, lambda t, world=world: replace(world(t), observation="Wrong." if t.depth else None))  # type: ignore[misc]
         tree = finished(search)
-        kept = keep(tree, step_pairs(tree, StepRule(score="value")), ANYTHING).segments
+        kept = keep(tree, step_pairs(tree, StepRule(score="value")), ANYTHING, {}).segments
         deep += [tree_pair(PROMPT, tree, s, Labelling("topk", "value"), 1) for s in kept if s.prefix]
     assert deep
     for pair in deep:

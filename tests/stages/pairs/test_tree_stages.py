@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from benchmarks.scripted_search import EXAMPLE_A, drive, named
 from pipeline.pair import Pair
-from pipeline.records import Message, Prompt
+from pipeline.records import Message, Prompt, Record, Reject
 from pipeline.stage import Context, Example, Stage
 from pipeline.store import from_table, to_table
 from pipeline.tree import Node, Tree
@@ -41,7 +42,11 @@ def context() -> Context:
 
 async def steps(given: Example[Tree | Node], ctx: Context, **fields: Any) -> list[str]:
     made = await PairSteps(**{**LOOSE, **fields}).process(given, ctx)
-    return [f"{texts(pair)[0]}>{texts(pair)[1]}" for pair in made]
+    return [f"{texts(pair)[0]}>{texts(pair)[1]}" for pair in made if isinstance(pair, Pair)]
+
+
+def pairs(rows: Sequence[Record]) -> list[Pair]:
+    return [row for row in rows if isinstance(row, Pair)]
 
 
 def texts(pair: Pair) -> tuple[str, str]:
@@ -54,14 +59,45 @@ async def test_step_pairs_come_widest_first_and_every_proposal_is_counted() -> N
     assert ctx.counts == {"kept": 3}
     ctx = context()
     assert await steps(example(), ctx, max_per_tree=2) == ["aaa>aab", "bb>ba"]
-    assert ctx.counts == {"kept": 2, "refused:per_tree": 1}
+    assert ctx.counts == {"kept": 2, "over_cap:per_tree": 1}
     ctx = context()
     assert await steps(example(), ctx, min_edit_chars=20, min_edit_share=0.9) == []
     assert ctx.counts == {"kept": 0, "refused:too_similar": 3, "no_pair:all_refused": 1}
 
 
+async def test_a_refused_pair_leaves_a_row_that_says_why() -> None:
+    made = await PairSteps(min_edit_chars=20, min_edit_share=0.9).process(example(), context())
+    assert [(r.subject, r.reason, r.subject_id) for r in made if isinstance(r, Reject)] == [
+        ("pair", "too_similar", "t/9>10"),
+        ("pair", "too_similar", "t/6>5"),
+        ("pair", "too_similar", "t/3>4"),
+    ]
+    assert isinstance(made[0], Reject)
+    assert made[0].detail == "node t/9 over t/10; margin 2"
+    given = example()
+    same = [replace(node, step_text="x") for node in given.nodes]
+    ctx = context()
+    kept, refused = await PairTrajectories().process(Example(PROMPT, trees=given.trees, nodes=same), ctx)
+    assert isinstance(kept, Pair)  # two steps against three
+    assert isinstance(refused, Reject)
+    assert (refused.reason, refused.subject_id) == ("identical_text", "t/9>10")
+    assert ctx.counts == {"kept": 1, "refused:identical_text": 1}
+
+
+async def test_trees_of_one_prompt_do_not_contradict_each_other() -> None:
+    one = example()
+    swap = {"aaa": "aab", "aab": "aaa"}
+    other = [replace(node, tree_id="u", step_text=swap.get(node.step_text, node.step_text)) for node in one.nodes]
+    both: Example[Tree | Node] = Example(
+        PROMPT, trees=[*one.trees, replace(one.trees[0], tree_id="u")], nodes=[*one.nodes, *other]
+    )
+    ctx = context()
+    assert await steps(both, ctx) == ["aaa>aab", "bb>ba", "aa>ab", "bb>ba", "aa>ab"]
+    assert ctx.counts == {"kept": 5, "refused:contradiction": 1}
+
+
 async def test_a_row_says_where_it_comes_from_and_how_sure_it_is() -> None:
-    [pair, *_] = await PairSteps(**LOOSE).process(example(), context())
+    [pair, *_] = pairs(await PairSteps(**LOOSE).process(example(), context()))
     assert (pair.level, pair.kind, pair.assistant_prefix, texts(pair)) == ("step", "topk", "aaa", ("aaa", "aab"))
     assert pair.tree is not None
     assert pair.tree.prompt_token_ids == (5, 6, *map(ord, "aaa"))
@@ -89,10 +125,10 @@ async def test_a_tree_without_a_pair_says_why(columns: dict[str, Any], why: str)
 
 async def test_right_leaves_stand_against_the_wrong_ones_nearest_to_them() -> None:
     ctx = context()
-    made = await PairTrajectories().process(example(), ctx)
+    made = pairs(await PairTrajectories().process(example(), ctx))
     assert texts(made[0]) == ("aaaaaa", "aaaaab")
     assert {(pair.level, pair.kind, pair.weight) for pair in made} == {("response", "leaves_hard_negative", 0.5)}
-    assert ctx.counts == {"kept": 2, "refused:identical_text": 0}
+    assert ctx.counts == {"kept": 2}
 
 
 async def test_arms_that_share_steps_are_scored_apart() -> None:

@@ -13,6 +13,7 @@ from pipeline.tree import Rollout
 from stages.pairs.distance import edit_distance, normalised_distance
 from stages.search import values
 from stages.search.children import children, normal_step
+from stages.search.fields import SearchFields
 from stages.search.machine import TreeSearch
 from stages.search.presets import PRESETS, with_preset
 from stages.search.priors import priors
@@ -55,7 +56,7 @@ def test_near_duplicates_are_merged_when_asked() -> None:
     [
         (step("so 4", final_answer="4"), {}, "answer"),
         (step("done", finish_reason="eos"), {}, "answer"),
-        (step("on"), {"depth": 11}, "max_depth"),
+        (step("on"), {"depth": 11, "finish": True}, "max_depth"),
         (step("cut", finish_reason="length"), {"finish": True}, "max_tokens"),
         (step("on"), {"prefix_ids": tuple(range(2047))}, "max_tokens"),
         (step("I try again and again and again." * 8), {}, "repetition"),
@@ -143,9 +144,7 @@ def test_ends_without_outcome_count_by_the_bounds_where_given() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_valid_rules(name: str) -> None:
-    fields = with_preset({"preset": name, "sims": 7})
-    del fields["preset"]
-    assert SearchRules(**fields).sims == 7
+    assert SearchFields(engine="policy", preset=name, sims=7).sims == 7
 
 
 def test_a_config_overrides_a_preset_field_by_field() -> None:

@@ -15,8 +15,8 @@ from benchmarks.scripted_search import EXAMPLE_A, EXAMPLE_B, drive, named
 from pipeline.tree import Node, Tree
 from stages.search.bisection import Bisection
 from stages.search.chains import suspicion
+from stages.search.fields import SearchFields
 from stages.search.machine import TreeSearch
-from stages.search.presets import with_preset
 from stages.search.rows import rows
 from stages.search.rules import OmegaRules, SearchRules
 from stages.search.selection import scores
@@ -51,9 +51,8 @@ def nodes_of(search: TreeSearch) -> dict[str, Node]:
 
 
 def search_b(simulations: int) -> TreeSearch:
-    fields = with_preset({"preset": "mcts_dpo", "sims": simulations})
-    del fields["preset"]
-    search = TreeSearch(SearchRules(**fields), "t0", 1234)
+    rules = SearchFields(engine="policy", preset="mcts_dpo", sims=simulations, reroot_sims=0)
+    search = TreeSearch(rules, "t0", 1234)
     drive(search, named(EXAMPLE_B))
     return search
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,10 +15,11 @@ from pipeline.tree import Node, Tree
 from stages.pairs.finished import FinishedTree
 from stages.pairs.step_rules import StepRule, step_pairs
 from stages.search.backup import event
+from stages.search.fields import SearchFields
 from stages.search.machine import TreeSearch
 from stages.search.rows import rows
 from stages.search.rules import SearchRules
-from stages.search.tickets import Answer, Child, Ticket
+from stages.search.tickets import Answer, Child, Ticket, Turn
 from stages.search.tree import GrowingTree
 
 SLIP = 99
@@ -85,7 +87,7 @@ def test_ultra_answers_the_first_wrong_attempt_and_goes_on_from_there() -> None:
 
     search = TreeSearch(rules, "t", 0)
     asked = drive(search, respond)
-    assert [t.prefix_text for t in asked] == ["", "t01", "t01Wrong.t11"]
+    assert [t.turns for t in asked] == [(), (Turn("t01"),), (Turn("t01", None, "Wrong."), Turn("t11"))]
     assert asked[2].prefix_ids == (0, 1, 2, 7, 1, 1, 2)
     assert all(t.finish for t in asked)
     assert search.status == "exhausted"
@@ -100,6 +102,41 @@ def test_trajectories_go_down_to_an_end_in_every_simulation() -> None:
     depths = [ticket.depth for ticket in asked if not ticket.attempt]
     assert depths == list(range(len(depths)))
     assert len(depths) > 1
+
+
+def unending(ticket: Ticket) -> Answer:
+    """Two steps, of which the second is better; only who is asked to finish gives an answer."""
+    end, reason = ("eos", "answer") if ticket.finish else ("stop", None)
+    return Answer(tuple([(Child(f"{i}", (i,), -1.0, end, None, reason, self_eval=0.2 + 0.6 * i),) for i in range(2)]))
+
+
+def test_a_rerooted_search_goes_on_from_the_chosen_step_until_the_answer_is_whole() -> None:
+    fields: dict[str, Any] = {"preset": "mcts_dpo", "engine": "policy", "width": 2, "sims": 8, "reroot_sims": 3}
+    search = TreeSearch(SearchFields(**fields, max_depth=2), "t", 0)
+    assert [(t.path, t.finish) for t in drive(search, unending)] == [("0", False), ("0.1", True), ("0.0", True)]
+    assert (search.status, search.tree.sims) == ("exhausted", 8 + 3)
+    assert [node.visits for node in search.tree.nodes[:3]] == [11, 7, 4]  # 4 and 4, then three more from the chosen one
+
+
+def test_the_depth_limit_counts_from_the_chosen_step() -> None:
+    fields: dict[str, Any] = {"preset": "mcts_dpo", "engine": "policy", "c": 50.0, "sims": 1, "reroot_sims": 4}
+    search = TreeSearch(SearchFields(**fields, max_depth=3), "t", 0)
+    asked = drive(search, unending)
+    assert [t.depth for t in asked if t.sim == 1] == [0, 1, 2]
+    assert max(t.depth for t in asked if t.finish) == 3
+    assert search.status == "exhausted"
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_an_end_without_an_answer_counts_as_wrong_and_as_far_up_as_wanted(stays: bool) -> None:
+    rules = SearchRules(count_invalid_as_wrong=True, invalid_stays=stays, sims=1)
+    search = TreeSearch(rules, "t", 0)
+    lost = Child("lost", (1,), finish_reason="length", terminal_reason="max_tokens")
+    right = Child("4", (2,), finish_reason="eos", terminal_reason="answer", final_answer="4", outcome=1)
+    drive(search, lambda ticket: Answer(((lost,), (right,))))
+    root, first, second = search.tree.nodes
+    assert (first.outcome, first.q, second.q) == (-1, -1.0, 1.0)
+    assert (root.visits, root.q) == ((1, 1.0) if stays else (2, 0.0))
 
 
 @pytest.mark.parametrize("best", [False, True])

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,14 @@ from benchmarks import scripted_sums
 from pipeline.engine import Completion, Engine, Request
 from pipeline.engines.scripted import Scripted
 from pipeline.errors import EngineError, PlanError, Rejected
+from pipeline.journal import Journal
+from pipeline.pair import Pair
 from pipeline.records import Message, Prompt
 from pipeline.stage import Context, Example
 from pipeline.tree import Node, Tree
+from stages.judges.outcomes import AnswerCheck, Judged
+from stages.pairs.pair_steps import PairSteps
+from stages.search.presets import PRESETS
 from stages.search.search import Search
 from tests.conftest import Site
 
@@ -48,7 +54,7 @@ async def test_a_prompt_becomes_a_tree_whose_steps_are_the_policys_tokens() -> N
     tree, nodes = await grown(ctx, **CRITIC)
     assert tree.status in ("exhausted", "budget_sims")
     assert (tree.policy_model, tree.judge_model, tree.hinted) == ("sums", "checker", False)
-    assert "".join(map(chr, tree.prompt_token_ids)) == "Add 7 3 9 4"
+    assert "".join(map(chr, tree.prompt_token_ids)) == "Add 7 3 9 4\n"
     for node in nodes[1:]:
         assert node.step_text == "".join(map(chr, node.step_token_ids))
         assert node.is_terminal == node.step_text.startswith("Answer")
@@ -114,15 +120,31 @@ def best_grade(request: Request) -> Completion:
     return Completion("D", "stop", 9, 1, labels={"A": -60.0, "B": -60.0, "C": -2.302585093, "D": -0.223143551})
 
 
+async def test_short_steps_are_joined_until_they_are_long_enough() -> None:
+    asked.clear()
+    tree, nodes = await grown(await context("tests.stages.search.test_search:watched"), min_step_tokens=20, sims=4)
+    lines = [n for n in nodes[1:] if not n.is_terminal]
+    assert lines
+    assert all(n.step_text.count("\n") == 2 and n.n_tokens >= 20 for n in lines)
+    later = [request for request in asked if ":after:" in request.key]
+    assert {request.sampling.n for request in later} == {1}
+    assert len({request.key for request in asked}) == len({request.seed for request in asked}) == len(asked)
+    assert tree.gen_tokens == sum(one.n_tokens for request in asked for one in scripted_sums.policy(request))
+    with pytest.raises(ValidationError, match="min_step_tokens 300 is more than step_tokens 256"):
+        Search(**FIELDS, min_step_tokens=300)
+
+
 @pytest.mark.parametrize("mode", ["omega", "eptree"])
 async def test_the_modes_of_whole_rollouts_cut_them_into_steps(mode: str) -> None:
     tree, nodes = await grown(await context(), mode=mode, omega={"rollouts": 4, "max_rollouts": 24})
     assert len(nodes) > 4
-    assert all(n.step_text.count("\n") <= 1 + (n.depth == 1) for n in nodes)
+    assert all(n.step_text.count("\n") <= 1 for n in nodes)
     assert tree.n_correct + tree.n_wrong == tree.n_terminal
 
 
-@pytest.mark.parametrize("fields", [{}, {"in_flight": 4}, {"mode": "trajectory"}, {"mode": "omega"}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"in_flight": 4}, {"mode": "trajectory"}, {"mode": "omega"}, {"min_step_tokens": 20}]
+)
 async def test_the_order_of_completion_changes_no_row(fields: dict[str, Any]) -> None:
     steady = await grown(await context(), **CRITIC, **fields)
     for _ in range(3):
@@ -210,7 +232,7 @@ async def test_without_a_reference_only_critics_give_values() -> None:
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"mode": "ultra"}, "mode ultra needs an environment"),
+        ({"mode": "ultra", "verify": None, **CRITIC}, "mode ultra goes on from attempts that are known to be wrong"),
         ({"sampling": {"n": 3, "stop": ["x"]}}, "sampling sets n, stop"),
         ({"verify": None}, "nothing gives values"),
         ({"verify": {"method": "regex"}}, "method regex and pattern go together"),
@@ -228,11 +250,45 @@ def test_a_preset_is_a_set_of_fields_that_can_be_overridden() -> None:
         Search(**{**FIELDS, "preset": "best"})
 
 
+PUBLISHED: dict[str, dict[str, Any]] = {  # the pairs of each preset as docs/search.md gives them
+    "default": {},
+    "mcts_dpo": {"rule": "path_extremes", "alpha": "visits"},
+    "rstar_math": {"rule": "topk", "check_continuations": True},
+    "alphamath": {"rule": "all_margin"},
+    "omega_prm": {"rule": "bisect"},
+    "ultrainteract": {"rule": "topk", "max_per_parent": 1},
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+async def test_every_preset_grows_trees_that_give_its_pairs(preset: str) -> None:
+    turns = preset == "ultrainteract"
+    asked = {"observe": {"critique": {"engine": "critic"}}} if turns else CRITIC
+    stage = Search(engine="policy", preset=preset, delimiters=("\n",), **asked)
+    stage.check()
+    pairs = PairSteps(min_edit_chars=0, length_ratio=None, **PUBLISHED[preset])
+    kept = 0
+    for seed in range(3):
+        ctx = await context(critic="reviewer" if turns else "critic", seed=seed)
+        rows = await stage.process(Example(SUM), ctx)
+        trees, nodes = [row for row in rows if isinstance(row, Tree)], [row for row in rows if isinstance(row, Node)]
+        assert trees[0].hinted == (preset in ("mcts_dpo", "ultrainteract"))
+        made = await pairs.process(Example(SUM, trees=trees, nodes=nodes), ctx)
+        kept += sum(isinstance(row, Pair) for row in made)
+    assert kept >= 2
+
+
 def test_policy_and_critic_need_different_abilities() -> None:
     stage = Search(**FIELDS, **CRITIC)
     assert stage.engines() == ("policy", "critic")
     assert stage.capabilities("policy") == {"generate", "token_texts"}
     assert stage.capabilities("critic") == {"generate", "labels"}
+
+
+REVIEWED = {
+    "preset": "ultrainteract", "width_root": 3, "width": 3, "sims": 5, "self_eval": None,
+    "observe": {"critique": {"engine": "critic"}},
+}  # fmt: skip
 
 
 def config(site: Site, executor: str = "local", policy: str = "policy", **search: Any) -> dict[str, Any]:
@@ -246,7 +302,7 @@ def config(site: Site, executor: str = "local", policy: str = "policy", **search
         executor=executor,
         engines={
             "policy": {"kind": "scripted", "function": policy if ":" in policy else f"{sums}:{policy}"},
-            "critic": {"kind": "scripted", "function": f"{sums}:critic"},
+            "critic": {"kind": "scripted", "function": f"{sums}:{'reviewer' if 'observe' in search else 'critic'}"},
         },
         jobs=[
             {"stage": "prompts", "path": str(path), "columns": {"prompt": "prompt", "reference": "answer"}},
@@ -283,8 +339,9 @@ def test_rows_do_not_depend_on_how_many_trees_grow_at_once(site: Site) -> None:
     assert shards(site) == undisturbed
 
 
-def test_a_killed_search_goes_on_and_ends_as_if_nothing_had_been(site: Site) -> None:
-    wanted = config(site, policy="faults:slow_sums")
+@pytest.mark.parametrize("search", [{}, REVIEWED])
+def test_a_killed_search_goes_on_and_ends_as_if_nothing_had_been(site: Site, search: dict[str, Any]) -> None:
+    wanted = config(site, policy="faults:slow_sums", **search)
     undisturbed = calm(site, wanted)
     with site.start("run", site.save(wanted)) as process:
         while not list((site.folder / "runs/t/search").glob("*.parquet")):
@@ -296,15 +353,18 @@ def test_a_killed_search_goes_on_and_ends_as_if_nothing_had_been(site: Site) -> 
 
 
 def fails_midway(request: Request) -> list[Completion]:
-    """The policy, that breaks at its thirtieth request until the test repairs it."""
-    if len(asked) == 30:
+    """The policy, that breaks at its tenth request until the test repairs it."""
+    if len(asked) == 10:
         raise EngineError("out of memory")
     return watched(request)
 
 
-def test_with_a_journal_nothing_is_asked_twice(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("search", [{}, REVIEWED])
+def test_with_a_journal_nothing_is_asked_twice(
+    site: Site, monkeypatch: pytest.MonkeyPatch, search: dict[str, Any]
+) -> None:
     here = "tests.stages.search.test_search"
-    wanted = config(site, policy=f"{here}:fails_midway", journal=True) | {"max_attempts": 1}
+    wanted = config(site, policy=f"{here}:fails_midway", journal=True, **search) | {"max_attempts": 1}
     asked.clear()
     with pytest.raises(EngineError, match="out of memory"):
         site.run(wanted)
@@ -314,6 +374,22 @@ def test_with_a_journal_nothing_is_asked_twice(site: Site, monkeypatch: pytest.M
     assert len({request.key for request in asked}) == len(asked)
     assert not list((site.folder / "runs/t/search").glob("*.journal"))
     assert shards(site) == calm(site, wanted)
+
+
+async def test_verdicts_of_slow_checks_outlive_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verify = {"method": "regex", "pattern": r"Answer: (\d+)"}
+    ctx, again = await context(), await context()
+    ctx.journal = Journal(str(tmp_path / "0.journal"))
+    before = await grown(ctx, verify=verify, **CRITIC)
+    assert ctx.counts["verify:ok"] > 0
+    again.journal = Journal(str(tmp_path / "0.journal"))
+
+    async def late(check: AnswerCheck, *asked: Any) -> Judged:
+        return None, (None, "timeout")
+
+    monkeypatch.setattr(AnswerCheck, "ask", late)
+    assert await grown(again, verify=verify, **CRITIC) == before
+    assert again.counts == ctx.counts
 
 
 @pytest.mark.timeout(300)

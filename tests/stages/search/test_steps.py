@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from pipeline.engine import Completion
 from pipeline.errors import PlanError
-from stages.search.steps import all_steps, first_step, shown, whole
+from stages.search.steps import all_steps, first_step, joined, shown, whole
+from stages.search.tickets import Child
 
 words = st.lists(st.sampled_from(["4 + 9", " = 13", "\nStep ", "\n", "Answer", ": 7", " ", ""]), max_size=12)
 
@@ -91,3 +92,22 @@ def test_an_engine_that_names_no_tokens_is_told() -> None:
 )
 def test_a_critic_is_shown_whole_lines(before: str, step: str, told: tuple[str, str]) -> None:
     assert shown(before, step, ["\n"]) == told
+
+
+def test_a_step_that_is_too_short_takes_in_the_next() -> None:
+    sampled = answer("1", "\n", "2", "2", "\n", "3", "\n", "4")
+    assert [step.text for step in all_steps(sampled, ["\n"], least=3)] == ["1\n22\n", "3\n4"]
+    assert [len(step.token_ids) for step in all_steps(sampled, ["\n"], least=9)] == [8]
+
+
+@given(words, st.integers(0, 5))
+def test_steps_of_a_least_length_are_the_whole_answer_still(texts: list[str], least: int) -> None:
+    steps = all_steps(answer(*texts), ["\n"], least)
+    assert "".join(step.text for step in steps) == "".join(texts)
+    assert all(len(step.token_ids) >= least for step in steps[:-1])
+
+
+def test_joined_steps_end_as_the_last_does() -> None:
+    first, second = first_step(answer("1", "\n"), ["\n"]), whole(answer("2", finish="length"))
+    assert joined(first, second) == Child("1\n2", (10, 11, 10), -31.0, "length")
+    assert joined(first, whole(answer("2", logps=False))).logprob_sum == -22.0
