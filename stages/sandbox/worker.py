@@ -89,7 +89,7 @@ class _Server:
             if not self._sealed:
                 shutil.rmtree(scratch, ignore_errors=True)
         if exceeded is None and os.WIFSIGNALED(ended):
-            exceeded = _death(os.WTERMSIG(ended), usage.ru_utime + usage.ru_stime > 0.9 * limits.cpu_s)
+            exceeded = _death(os.WTERMSIG(ended), usage.ru_utime + usage.ru_stime > limits.cpu_s / 2)
         printed = bytes(streams[out][: limits.output_bytes]).decode("utf-8", "replace")
         return {**_read(bytes(streams[reply]), exceeded), "output": printed, "walls": self.walls}
 
@@ -174,6 +174,7 @@ def _watch(child: int, streams: dict[int, bytearray], most: dict[int, int], wall
 
 
 def _death(number: int, out_of_time: bool) -> dict[str, str]:
+    """out_of_time: it used most of its time. The limit counts in ticks, which may be ahead of the time that was used."""
     if number == signal.SIGKILL:
         found = ("timeout", "processor time") if out_of_time else ("limit", "memory: it was killed")
         return {"status": found[0], "detail": found[1]}
