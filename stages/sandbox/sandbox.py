@@ -5,6 +5,7 @@ What it guarantees on which system: docs/tools.md.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,4 +61,10 @@ async def run_python(
             f"this system cannot run Python in isolation: {reply['refused']}; "
             "allow user namespaces, or a kernel with Landlock and seccomp (5.13, x86_64 or aarch64)"
         )
-    return Outcome(reply["status"], reply["output"], reply.get("value"), reply.get("detail", ""), tuple(reply["walls"]))
+    status, detail, value = reply["status"], reply.get("detail", ""), None
+    if status == "ok":
+        try:
+            value = json.loads(reply["json"])
+        except (ValueError, RecursionError):  # written by the text itself
+            status, detail = "error", "its value is no JSON"
+    return Outcome(status, reply["output"], value, detail, tuple(reply["walls"]))

@@ -32,7 +32,9 @@ _PRELOADED = """array base64 bisect calendar cmath collections copy csv dataclas
 functools hashlib heapq io itertools json math numbers operator queue random re secrets statistics string
 textwrap time typing unicodedata uuid zlib""".split()
 _CHUNK, _MAX_REPLY = 1 << 16, 1 << 20
-_REPLY = 3  # descriptor on which a child answers: "+" when the walls stand, then its reply; or "-" and why they do not
+# Descriptor on which a child answers: "+" when the walls stand, then "ok" and a value in JSON, or another status and why;
+# "-" and why when they do not stand. Nothing but the status is read here: a text can write there what it likes.
+_REPLY = 3
 
 
 def main(root: str) -> None:
@@ -66,7 +68,7 @@ class _Server:
         self.walls = (*namespaces.walls, *rules.available())
 
     def answer(self, limits: Limits, job: list[Any]) -> dict[str, Any]:
-        """What came of it: status, output, value or detail, and the walls that stood; or why it was not run."""
+        """What came of it: status, output, value (JSON) or detail, and the walls that stood; or why it was not run."""
         if "seccomp" not in self.walls and "network" not in self.walls:
             return {"refused": "it has neither network namespaces nor seccomp"}
         if "landlock" not in self.walls and not self._sealed:
@@ -113,13 +115,13 @@ class _Server:
             reply = _run(*job)
             with contextlib.suppress(BaseException):
                 sys.stdout.flush()
-            _write(_REPLY, reply.encode())
+            _write(_REPLY, reply.encode("utf-8", "replace"))
         finally:
             os._exit(0)
 
 
 def _run(code: str, function: str | None, arguments: list[Any]) -> str:
-    """Runs `code`, prints the value of a last expression as a console does, then calls `function`. The reply, as JSON."""
+    """Runs `code`, prints the value of a last expression as a console does, then calls `function`. The reply."""
     seed(0)
     names: dict[str, Any] = {"__name__": "__main__"}
     try:
@@ -128,13 +130,13 @@ def _run(code: str, function: str | None, arguments: list[Any]) -> str:
         exec(compile(tree, "<code>", "exec"), names)  # noqa: S102
         exec(compile(ast.Interactive(last), "<code>", "single"), names)  # noqa: S102
         value = names[function](*arguments) if function else None
-        return json.dumps({"status": "ok", "value": value}, allow_nan=False)
+        return f"ok {json.dumps(value, allow_nan=False)}"
     except MemoryError:
-        return '{"status": "limit", "detail": "memory"}'
+        return "limit memory"
     except BaseException as error:
         if isinstance(error, SystemExit) and error.code in (None, 0) and not function:
-            return '{"status": "ok"}'
-        return json.dumps({"status": "error", "detail": _told(error)})
+            return "ok null"
+        return f"error {_told(error)}"
 
 
 def _told(error: BaseException) -> str:
@@ -187,11 +189,10 @@ def _read(reply: bytes, exceeded: dict[str, str] | None) -> dict[str, Any]:
         return exceeded or {"refused": reply[1:].decode("utf-8", "replace") or "its process ended before it began"}
     if exceeded is not None:
         return exceeded
-    with contextlib.suppress(ValueError):
-        said = json.loads(reply[1:])
-        if isinstance(said, dict) and said.get("status") in ("ok", "error", "limit"):
-            return said
-    return {"status": "error", "detail": "it ended without a result"}
+    status, _, rest = reply[1:].decode("utf-8", "replace").partition(" ")
+    if status not in ("ok", "error", "limit"):
+        return {"status": "error", "detail": "it ended without a result"}
+    return {"status": status, "json": rest} if status == "ok" else {"status": status, "detail": rest[:500]}
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -116,10 +116,9 @@ def _power(base: Number, exponent: Number) -> Number:
         return base**power
     if exponent == Fraction(1, 2):
         return _root(base)
-    result = float(base) ** float(exponent)
-    if isinstance(result, complex):
+    if base < 0:
         raise CalculationError("a root of a negative number is no real number")
-    return result
+    return math.pow(base, exponent)
 
 
 def _root(value: Number) -> Number:

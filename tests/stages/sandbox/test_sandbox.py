@@ -52,7 +52,7 @@ def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
 def ask(worker: Worker, code: str, limits: Limits = QUICK) -> Outcome:
     reply = worker.ask(limits.wall_s, list(limits), code, None, [])
     assert reply is not None, "the sandbox process itself ended"
-    return Outcome(reply["status"], reply["output"], reply.get("value"), reply.get("detail", ""), tuple(reply["walls"]))
+    return Outcome(reply["status"], reply["output"], reply.get("json"), reply.get("detail", ""), tuple(reply["walls"]))
 
 
 ESCAPES = {
@@ -159,7 +159,9 @@ def test_no_signal_reaches_the_parent(worker: Worker, target: str) -> None:
         ("import ctypes; ctypes.string_at(0)", "error"),
         ("import os; os.abort()", "error"),
         ("import os; os._exit(0)", "error"),
-        ("import os; os.write(3, b'{')", "error"),
+        ("import os; os.write(3, b'{'); os._exit(0)", "error"),
+        ("import os; os.write(3, b'ok true'); os.abort()", "error"),
+        ("import os\nwhile True: os.write(3, b'x' * 100)", "limit"),
         ("raise SystemExit(2)", "error"),
         ("(" * 5000, "error"),
         ("x = '\\0", "error"),
@@ -210,6 +212,12 @@ async def test_a_checker_that_fails_has_no_value(code: str, detail: str) -> None
     assert detail in found.detail
 
 
+@pytest.mark.parametrize("forged", ["ok [", "ok " + "[" * 90_000, "ok", "yes true", "ok nan true", "\\xff"])
+async def test_a_value_that_is_no_json_is_an_error(forged: str) -> None:
+    found = await run_python(f"import os\nos.write(3, {forged.encode()!r})\nos._exit(0)", QUICK)
+    assert (found.status, found.value) == ("error", None)
+
+
 async def test_nothing_is_left_of_an_earlier_call_and_chance_repeats() -> None:
     await run_python("import builtins, random\nbuiltins.left = 1\nopen('left', 'w').write('x')\nrandom.seed(5)")
     code = "import builtins, os, random\n(hasattr(builtins, 'left'), os.listdir('.'), random.random(), {'a', 'b', 'c'})"
@@ -240,7 +248,7 @@ def test_a_sandbox_ends_with_its_parent_whatever_runs_in_it() -> None:
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    parent.stdout.readline()
+    assert parent.stdout.readline() == "started\n"
     handles: dict[int, Any] = {}
     while len(handles) < 2:
         below = psutil.Process(parent.pid).children(recursive=True)
