@@ -23,8 +23,12 @@ _BINARY = re.compile(r"(?<![\d.,])\d{1,15}\.\d{10,20}(?!\d)", re.ASCII)
 _RESULT = re.compile(r"==?|≈|→|\s(?:is|equals|gives|makes|should|must|would|comes)\s")
 
 
-def recompute(text: str) -> list[ToolCall]:
-    """One call for each claim of `text`: the claim as input, and an observation that begins with `true` or `false`."""
+def recompute(text: str, cut: bool = False) -> list[ToolCall]:
+    """One call for each claim of `text`: the claim as input, and an observation that begins with `true` or `false`.
+
+    cut: the text breaks off, so that nothing in its last line is a claim (`12 x 12 = 14`).
+    """
+    text = text.rpartition("\n")[0] if cut else text
     return [_call(claim) for claim in find_claims(_BINARY.sub(lambda m: f"{Decimal(m[0]):.9f}", text))]
 
 

@@ -218,7 +218,7 @@ class UseTools(Stage):
         )
 
     def _recomputed(self, candidate: Candidate, job: str) -> Judgment:
-        trace = recompute(candidate.text)
+        trace = recompute(candidate.text, candidate.finish_reason == "length")
         wrong = any(call.observation.startswith("false") for call in trace)
         value = 0.0 if wrong else 1.0 if trace and self.all_hold == "right" else None
         judge = "use_tools:recompute"

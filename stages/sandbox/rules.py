@@ -15,13 +15,14 @@ from collections.abc import Sequence
 
 from stages.sandbox.limits import Limits
 from stages.sandbox.namespaces import NOBODY, die_with_parent, done, libc
-from stages.sandbox.syscalls import AUDIT, allowed
+from stages.sandbox.syscalls import AUDIT, PARTLY, allowed
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _READ, _ALL_ABI1 = 1 << 2 | 1 << 3, (1 << 13) - 1  # files and folders; all rights of the first version
 _CAPABILITIES = struct.pack("Ii", 0x20080522, 0)
 _NO_NEW_PRIVS, _GET_SECCOMP, _SET_SECCOMP = 38, 21, 22
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06  # classic BPF: load a word, jump if equal, return
+_TO_END = -1  # as a jump: to the last step, which allows the call
 _ALLOW, _KILL, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050000 | 38
 
 
@@ -89,9 +90,16 @@ class _Program(ctypes.Structure):
 
 def _filter_calls() -> None:
     """Anything else is ENOSYS, as on a kernel without it, so that the C library falls back where it can."""
-    numbers = allowed(platform.machine())
-    steps = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, AUDIT[platform.machine()]), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, 0)]
-    steps += [(_EQUAL, len(numbers) - i, 0, number) for i, number in enumerate(numbers)]
+    machine = platform.machine()
+    steps = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, AUDIT[machine]), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, 0)]
+    for number, commands in PARTLY[machine].items():  # the command is the second argument, 24 bytes in
+        steps += [(_EQUAL, 0, len(commands) + 2, number), (_LOAD, 0, 0, 24)]
+        steps += [(_EQUAL, _TO_END, 0, command) for command in commands] + [(_RETURN, 0, 0, _ENOSYS)]
+    steps += [(_EQUAL, _TO_END, 0, number) for number in allowed(machine)]
     steps += [(_RETURN, 0, 0, _ENOSYS), (_RETURN, 0, 0, _ALLOW)]
-    program = _Program(len(steps), b"".join(struct.pack("HBBI", *step) for step in steps))
+    jumps = [len(steps) - 2 - at if step[1] == _TO_END else step[1] for at, step in enumerate(steps)]
+    filters = [
+        struct.pack("HBBI", code, jump, other, k) for (code, _, other, k), jump in zip(steps, jumps, strict=True)
+    ]
+    program = _Program(len(steps), b"".join(filters))
     done(libc.prctl(_SET_SECCOMP, 2, ctypes.byref(program), 0, 0), "seccomp")

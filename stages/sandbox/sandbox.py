@@ -20,7 +20,7 @@ from stages.sandbox.limits import DEFAULT, Limits
 _ROOT = str(Path(__file__).resolve().parents[2])
 _START = "import sys; sys.path.append(sys.argv[1]); from stages.sandbox.worker import main; main(sys.argv[1])"
 # -I in parts: it would ignore the one variable that makes the order of a set the same in every run.
-_SANDBOX = Program((sys.executable, "-s", "-S", "-P", "-c", _START, _ROOT), (("PYTHONHASHSEED", "0"),))
+_SANDBOX = Program((sys.executable, "-s", "-S", "-P", "-Wignore", "-c", _START, _ROOT), (("PYTHONHASHSEED", "0"),))
 _MAX_CODE = 100_000  # characters
 
 

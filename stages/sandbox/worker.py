@@ -29,7 +29,7 @@ from stages.sandbox.namespaces import NOBODY, SCRATCH, Namespaces
 
 # Imported before files are out of reach: without namespaces, `nobody` may not see the folder of root's own Python.
 _PRELOADED = """array base64 bisect calendar cmath collections copy csv dataclasses datetime decimal enum fractions
-functools hashlib heapq io itertools json math numbers operator queue random re secrets statistics string
+functools hashlib heapq io itertools json math numbers operator pathlib queue random re secrets statistics string
 textwrap time typing unicodedata uuid zlib""".split()
 _CHUNK, _MAX_REPLY = 1 << 16, 1 << 20
 # Descriptor on which a child answers: "+" when the walls stand, then "ok" and a value in JSON, or another status and why;
@@ -51,7 +51,7 @@ def main(root: str) -> None:
     gc.freeze()
     server = _Server(namespaces, folders, null)
     os.write(1, b'"ready"\n')
-    with os.fdopen(0, "rb", buffering=0, closefd=False) as lines:
+    with os.fdopen(0, "rb", closefd=False) as lines:
         for line in lines:
             _, limits, *job = json.loads(line)
             _write(1, json.dumps(server.answer(Limits(*limits), job)).encode() + b"\n")

@@ -246,6 +246,15 @@ async def test_a_false_equation_is_wrong_and_true_ones_prove_little() -> None:
     assert [r.value for r in await recomputed("3 x 4 = 12", "No idea.", all_hold="right")] == [1.0, None]
 
 
+async def test_an_equation_that_was_cut_is_not_judged() -> None:
+    prompt, text = example().prompt, "3 x 4 = 12\n12 x 12 = 14"
+    both = [Candidate("p", f"c{i}", text, "g", finish_reason=reason) for i, reason in enumerate(("length", "stop"))]
+    context = Context("use_tools", "run", 7, "f", {})
+    cut, whole = await UseTools(method="recompute").process(Example(prompt, both), context)
+    assert (cut.value, len(cut.tool_trace or ())) == (None, 1)
+    assert (whole.value, len(whole.tool_trace or ())) == (0.0, 2)
+
+
 async def test_dates_are_recomputed_and_binary_rounding_is_forgiven() -> None:
     day, binary = await recomputed("March 5, 2024 is a Monday.", "4.20+9.45+1.35=14.999999999999998")
     assert (day.value, binary.value) == (0.0, None)

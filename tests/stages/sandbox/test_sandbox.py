@@ -92,14 +92,15 @@ RAW = {
     "fork": "57", "clone": "56, 17, 0, 0, 0, 0", "socket": "41, 2, 1, 0", "unshare": "272, 0x10000000", "setns": "308, 0, 0",
     "ptrace": "101, 0, 0, 0, 0", "mount": "165, 0, 0, 0, 0, 0", "chroot": "161, b'.'", "bpf": "321, 0, 0, 0",
     "memory file": "319, b'x', 0", "io_uring": "425, 1, b' ' * 120", "forget the parent": "157, 1, 0, 0, 0, 0",
-    "new session": "112", "keys": "248, b'user', b'a', b'b', 1, -3", "userfaultfd": "323, 1",
+    "new session": "112", "signals of a file": "72, 0, 8, 1", "input of a terminal": "16, 0, 0x5412, b'x'",
+    "keys": "248, b'user', b'a', b'b', 1, -3", "userfaultfd": "323, 1",
 }  # fmt: skip
 
 
 # What is possible without seccomp, and what it comes to.
 ONLY_SECCOMP = {
     "abstract socket", "socket",  # in a network of its own that has no device
-    "pidfd", "ptrace", "new session", "unshare", "forget the parent",  # of itself, the only process there
+    "pidfd", "ptrace", "new session", "unshare", "forget the parent", "signals of a file",  # of itself, the only process there
     "memory file", "io_uring", "keys", "userfaultfd",  # within its limits
 }  # fmt: skip
 
@@ -199,6 +200,22 @@ async def test_what_is_printed_and_returned_comes_back() -> None:
         True,
         False,
     ]
+
+
+async def test_the_scratch_folder_is_a_folder_like_any_other() -> None:
+    code = """
+import os, pathlib, shutil, tempfile
+with tempfile.NamedTemporaryFile("w+") as file, tempfile.TemporaryDirectory() as folder:
+    file.write("kept")
+    file.seek(0)
+    path = pathlib.Path(folder) / "a" / "b.txt"
+    path.parent.mkdir()
+    path.write_text(file.read())
+    shutil.copytree(folder, "copy")
+os.rename("copy/a/b.txt", "c.txt")
+print(open("c.txt").read(), sorted(os.listdir(".")))
+"""
+    assert (await run_python(code)).output == "kept ['c.txt', 'copy']\n"
 
 
 @pytest.mark.parametrize(
