@@ -105,6 +105,7 @@ class _Server:
             if self._sealed:
                 self._namespaces.scratch(limits.scratch_mb)
             os.chdir(scratch)
+            tempfile.tempdir = scratch
             rules.sign_away(self._readable, scratch, limits)
         except BaseException as error:
             os.write(_REPLY, f"-{error}".encode())
