@@ -57,6 +57,7 @@ THIRD_PARTIES = {
 FORBIDDEN_CALLS = {
     "eval", "exec", "compile", "__import__", "os.system", "yaml.load", "yaml.unsafe_load", "yaml.full_load",
 }  # fmt: skip
+SANDBOX = "stages/sandbox/worker.py"  # the one place where a text is run, behind its walls
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
 MAX_FILE, MAX_FUNCTION, MAX_ARGUMENTS = 250, 40, 6
 
@@ -183,7 +184,7 @@ def test_text_is_never_run() -> None:
     for path in FILES:
         for call, name in calls(path):
             shell = any(k.arg == "shell" and ast.unparse(k.value) != "False" for k in call.keywords)
-            if name in FORBIDDEN_CALLS or shell:
+            if (name in FORBIDDEN_CALLS and name_of(path) != SANDBOX) or shell:
                 run.append(f"{name_of(path)}, line {call.lineno}: {name}")
     assert run == []
 

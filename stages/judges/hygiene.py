@@ -14,7 +14,8 @@ _SPECIAL = re.compile(
 )
 # The tags in which the shipped templates quote texts.
 _TAG = re.compile(
-    r"<(?=/?\s{0,3}(?:prompt|conversation|reference|response|response_a|response_b|step)\s{0,3}>)", re.IGNORECASE
+    r"<(?=/?\s{0,3}(?:prompt|conversation|reference|response|response_a|response_b|step|observation)\s{0,3}>)",
+    re.IGNORECASE,
 )
 _PASSES = 8
 _NEWLINES = re.compile(r"\r\n?|[\u2028\u2029\x85]")

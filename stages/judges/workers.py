@@ -12,16 +12,26 @@ import contextlib
 import functools
 import json
 import select
+import shlex
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.errors import EngineError
 
-_SCRIPT = Path(__file__).with_name("math_worker.py")
+
+class Program(NamedTuple):
+    """What a worker runs: the command, and its environment (None: this process's own)."""
+
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] | None = None
+
+
+# -P: the script's folder is no place to import from, its files would hide modules of other packages.
+MATH = Program((sys.executable, "-P", str(Path(__file__).with_name("math_worker.py"))))
 _STARTUP_S = 120.0  # imports on a loaded machine
 _PATIENCE = 20.0  # wall seconds per second of the limit: the worker's own alarm counts processor time
 
@@ -29,11 +39,12 @@ _PATIENCE = 20.0  # wall seconds per second of the limit: the worker's own alarm
 class Worker:
     """One child process. `ask` starts it when there is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Program = MATH) -> None:
+        self._program = program
         self.process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, limit_s: float, check: str, *arguments: str) -> dict[str, Any] | None:
-        """The reply of `check`; None when it took more than `limit_s` of processor time or its process down with it.
+    def ask(self, limit_s: float, *question: Any) -> dict[str, Any] | None:
+        """The reply to a question, both JSON; None when it took far more than `limit_s` or its process down with it.
 
         Raises EngineError when no process can be started or math-verify is missing.
         """
@@ -41,7 +52,7 @@ class Worker:
         process = self.process or self._start()
         try:
             assert process.stdin is not None
-            process.stdin.write(json.dumps([limit_s, check, *arguments]).encode() + b"\n")
+            process.stdin.write(json.dumps([limit_s, *question]).encode() + b"\n")
             process.stdin.flush()
             reply: dict[str, Any] | None = self._line(process, patience)
         except OSError:
@@ -53,14 +64,14 @@ class Worker:
         return reply
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # -P: the script's folder is no place to import from, its files would hide modules of other packages.
+        command, environment = self._program
         self.process = process = subprocess.Popen(
-            [sys.executable, "-P", str(_SCRIPT)],
+            command, env=None if environment is None else dict(environment),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         if self._line(process, _STARTUP_S) != "ready":
             self.stop()
-            raise EngineError(f"the checking process did not start; try `{sys.executable} {_SCRIPT}` to see why")
+            raise EngineError(f"the checking process did not start; try `{shlex.join(command)}` to see why")
         return process
 
     @staticmethod
@@ -86,21 +97,22 @@ class Worker:
 class Workers:
     """A pool of `size` workers, started when first needed, ended with the interpreter."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, program: Program = MATH) -> None:
+        self._program = program
         self._local = threading.local()
         self._all: list[Worker] = []
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="check")
 
-    async def ask(self, limit_s: float, check: str, *arguments: str) -> dict[str, Any] | None:
+    async def ask(self, limit_s: float, *question: Any) -> dict[str, Any] | None:
         """As Worker.ask, off the event loop, by the next worker that is free."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, limit_s, check, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, limit_s, *question)
 
-    def _ask(self, limit_s: float, check: str, *arguments: str) -> dict[str, Any] | None:
+    def _ask(self, limit_s: float, *question: Any) -> dict[str, Any] | None:
         worker: Worker | None = getattr(self._local, "worker", None)
         if worker is None:
-            worker = self._local.worker = Worker()
+            worker = self._local.worker = Worker(self._program)
             self._all.append(worker)
-        return worker.ask(limit_s, check, *arguments)
+        return worker.ask(limit_s, *question)
 
     def close(self) -> None:
         """Ends all processes; checks that wait are dropped."""
@@ -110,8 +122,8 @@ class Workers:
 
 
 @functools.cache
-def shared_workers(size: int) -> Workers:
-    """The one pool of that size in this process."""
-    workers = Workers(size)
+def shared_workers(size: int, program: Program = MATH) -> Workers:
+    """The one pool of that size and program in this process."""
+    workers = Workers(size, program)
     atexit.register(workers.close)
     return workers
