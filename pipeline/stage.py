@@ -24,7 +24,7 @@ from pipeline.errors import PlanError
 from pipeline.pair import Pair
 from pipeline.prompts import Template, load_template
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
-from pipeline.tree import Node, Tree
+from pipeline.tree import Node, Ranking, Thumb, Trace, Tree
 
 R = TypeVar("R")
 
@@ -40,10 +40,14 @@ class Example(Generic[R]):
     pairs: Sequence[Pair] = ()
     trees: Sequence[Tree] = ()
     nodes: Sequence[Node] = ()
+    traces: Sequence[Trace] = ()
+    rankings: Sequence[Ranking] = ()
+    thumbs: Sequence[Thumb] = ()
 
 
 FIELD_OF: Mapping[type[Record], str] = {
-    Candidate: "candidates", Judgment: "judgments", Rationale: "rationales", Pair: "pairs", Tree: "trees", Node: "nodes"
+    Candidate: "candidates", Judgment: "judgments", Rationale: "rationales", Pair: "pairs", Tree: "trees", Node: "nodes",
+    Trace: "traces", Ranking: "rankings", Thumb: "thumbs",
 }  # fmt: skip
 
 
