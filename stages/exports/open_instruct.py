@@ -26,7 +26,8 @@ FORMAT = Format(
     rows=rows,
     row=OpenInstructRow,
     columns=CONVERSATIONS,
-    usage="""# accelerate launch open_instruct/dpo_tune_cache.py --mixer_list path/to/this/folder 1.0 \\
+    usage="""# --dataset_mixer_list in older versions
+# accelerate launch open_instruct/dpo_tune_cache.py --mixer_list path/to/this/folder 1.0 \\
 #   --max_seq_length {max_length}
 """,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -21,44 +20,13 @@ from pydantic import ValidationError
 from pipeline import ids
 from pipeline.pair import Context as Condition
 from pipeline.pair import Pair
-from pipeline.records import Candidate, Message, Prompt, Rationale, Record, Reject
-from pipeline.stage import Context, Example, Summary
+from pipeline.records import Message, Rationale, Record
+from pipeline.stage import Summary
 from stages.exports.arms import ChatMessage
 from stages.exports.card import fenced, table
 from stages.exports.export import Export, format_names
 from stages.exports.trl_dpo import TrlDpoRationaleRow, TrlDpoRow
-from stages.pairs.build import response_pair
-
-def prompt_of(question: str = "2+2?") -> Prompt:
-    messages = (Message("system", "Be brief."), Message("user", question))
-    return Prompt(ids.prompt_id(messages), ids.prompt_id(messages), messages)
-
-
-def answer(prompt: Prompt, text: str) -> Candidate:
-    return Candidate(prompt.prompt_id, ids.content_hash(text), text, "generate")
-
-
-def pair_of(
-    chosen: str = "4", rejected: str = "5", source: str = "judge", question: str = "2+2?", **changes: Any
-) -> Pair:
-    prompt = prompt_of(question)
-    pair = response_pair("best_worst", prompt, answer(prompt, chosen), answer(prompt, rejected), label_source=source)
-    return msgspec.structs.replace(pair, **changes)
-
-
-def said(*texts: str) -> tuple[Message, ...]:
-    return tuple(Message("assistant", text) for text in texts)
-
-
-def run(
-    *pairs: Pair, rationales: Sequence[Rationale] = (), with_rationales: bool = False, **fields: Any
-) -> tuple[list[Any], list[Reject], dict[str, int]]:
-    stage = Export.model_validate({**fields, "rationales": with_rationales})
-    ctx = Context("export", "run", 7, "f" * 32, {})
-    example: Example[Any] = Example(prompt_of(), pairs=pairs, rationales=rationales)
-    rows = asyncio.run(stage.process(example, ctx))
-    assert {type(r) for r in rows} <= {*stage.makes(), Reject}
-    return [r for r in rows if not isinstance(r, Reject)], [r for r in rows if isinstance(r, Reject)], ctx.counts
+from tests.stages.exports.example_rows import pair_of, rationale, run, said
 
 
 def test_a_pair_becomes_a_row_of_plain_messages() -> None:
@@ -153,20 +121,13 @@ def test_every_pair_is_exported_or_refused(arms: list[tuple[str, str, bool]]) ->
     assert Counter(f"refused:{r.reason}" for r in rejects) == {k: n for k, n in counts.items() if k != "exported"}
 
 
-def rationale(pair: Pair, name: str, **changes: Any) -> Rationale:
-    first = Rationale(
-        pair.prompt_id, name, pair.pair_id, "explain", None, None, "detailed", "free", False, 0, "m", 0, "ok", text=name
-    )
-    return msgspec.structs.replace(first, **changes)
-
-
 def test_the_rationale_that_goes_along_passed_its_gate_and_was_written_blind_if_any_was() -> None:
     pair, bare = pair_of(), pair_of("4", "6")
     told = rationale(pair, "0", label_visible=True)
     failed = rationale(pair, "1", status="rejected")
     short = rationale(pair, "2", kind="general")
     good = rationale(pair, "3", shown_order=1)
-    [row, other], _, _ = run(pair, bare, rationales=[told, failed, short, good], with_rationales=True)
+    [row, other], _, _ = run(pair, bare, reasons=[told, failed, short, good], rationales=True)
     assert isinstance(row, TrlDpoRationaleRow)
     assert (row.rationale, row.rationale_kind, row.rationale_response_a) == ("3", "detailed", "rejected")
     assert (other.rationale, other.rationale_response_a) == (None, None)
