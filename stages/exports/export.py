@@ -102,9 +102,10 @@ class Export(Stage):
             explanations(example.rationales), self._wanted,
         )  # fmt: skip
         made: list[Record] = []
+        convert = self._format.rows
         for item in items:
             try:
-                made += self._format.rows(item, given)
+                made += convert(item, given)
                 ctx.count("exported")
             except Rejected as why:
                 refused.append((item, why.reason, why.detail))

@@ -1,7 +1,7 @@
 """What TRL's KTOTrainer reads (1.16; unpaired answers with a thumb; spec pairs 16.1, 17.5).
 
-Carries absolute labels only, never which of two answers was better: of pairs, answers scored at least 0.6 (thumb up) or at
-most 0.4 (down), each answer once; with `table: thumbs`, steps with which the policy ended its answer (the trainer puts an
+Carries absolute labels only, never which of two answers was better: of pairs, finished answers scored at least 0.6 (thumb up)
+or at most 0.4 (down), each answer once; with `table: thumbs`, steps with which the policy ended its answer (the trainer puts an
 end-of-turn token behind every completion). The trainer estimates its KL term inside a batch: at least two rows a batch,
 prompts mixed.
 """
@@ -39,8 +39,11 @@ class Labelled(NamedTuple):
 
 
 def rows(item: Pair | Thumb, given: Given) -> list[Record]:
-    """Up to two rows of a pair, one of a thumb. Raises Rejected: no_scores, undecided (no arm has a label),
-    contradiction (another pair labels them otherwise), duplicate (earlier pairs carry them), and as `conditional_arms`."""
+    """Up to two rows of a pair, one of a thumb.
+
+    Raises Rejected: no_scores, step_scores, undecided (no arm has a label), contradiction (another pair labels them
+    otherwise), duplicate (earlier pairs carry them), not_terminal, and as `conditional_arms`.
+    """
     if isinstance(item, Thumb):
         return [_row(item.thumb_id, asked(given), _ended(item, given), item.up, given)]
     arms = conditional_arms(item, given.wanted)
@@ -84,13 +87,15 @@ def _state(pair: Pair, arm: Labelled, given: Given) -> tuple[str, str] | None:
 def _labelled(pair: Pair) -> tuple[Labelled, Labelled]:
     shared = pair.prompt_messages, pair.assistant_prefix
     return (
-        Labelled((*shared, pair.chosen_messages, pair.chosen_tail), _label(pair.chosen_score)),
-        Labelled((*shared, pair.rejected_messages, pair.rejected_tail), _label(pair.rejected_score)),
+        Labelled((*shared, pair.chosen_messages, pair.chosen_tail), _label(pair.chosen_score, pair.chosen_terminal)),
+        Labelled(
+            (*shared, pair.rejected_messages, pair.rejected_tail), _label(pair.rejected_score, pair.rejected_terminal)
+        ),
     )
 
 
-def _label(score: float | None) -> bool | None:
-    return None if score is None or DOWN < score < UP else score >= UP
+def _label(score: float | None, terminal: bool) -> bool | None:
+    return None if score is None or not terminal or DOWN < score < UP else score >= UP
 
 
 FORMAT = Format(

@@ -167,6 +167,8 @@ def test_a_string_without_a_tokenizer_holds_one_user_message_only() -> None:
         ("open-instruct", {"rejected_prompt_messages": (Message("user", "3+3?"),)}, "prompt_differs"),
         ("token-dpo", {"rejected_prompt_messages": (Message("user", "3+3?"),)}, "prompt_differs"),
         ("ultrafeedback-binarized", {"rejected_score": None}, "no_scores"),
+        ("ultrafeedback-binarized", {"chosen_terminal": False, "chosen_tail": " Yes."}, "step_scores"),
+        ("trl-kto", {"rejected_terminal": False, "rejected_tail": " Yes."}, "step_scores"),
         ("helpsteer", {"strength_signed_int": 0}, "no_strength"),
         ("helpsteer", {"strength_signed_int": None}, "no_strength"),
         ("margin-reward", {"strength": None}, "no_strength"),
@@ -329,6 +331,15 @@ def test_the_steps_of_a_pair_follow_what_both_arms_share() -> None:
     )  # fmt: skip
     [row], _, _ = exported(Example(user_prompt(), pairs=[pair], trees=[TREE]), format="stepwise", table="pairs")
     assert readers.stepwise(plain(row)) == ("2+2?\nStep 1: 2 + 2 = 4\nStep 2: 4 + 1 = 5", [True])
+
+
+def test_rows_from_trees_whose_prompt_lacks_its_context_are_refused() -> None:
+    hidden = replace(user_prompt(), context_id="c")
+    shown = replace(hidden, ext_json='{"context": "2+2"}')
+    for prompt, reasons in ((hidden, ["context_missing"]), (shown, [])):
+        example: Example[Any] = Example(prompt, traces=[trace()], thumbs=[thumb()], trees=[TREE])
+        assert exported(example, format="stepwise").reasons == reasons
+        assert exported(example, format="trl-kto", table="thumbs").reasons == reasons
 
 
 def test_a_ranked_list_keeps_order_margins_and_steps() -> None:

@@ -149,9 +149,9 @@ def test_dpo_on_token_ids_by_the_lines_of_the_documentation(
     folder, rows = folder_of(tmp_path, step_pairs(tokenizer), format="token-dpo")
     first, _ = train(shown, folder)
     assert both(first) == sorted((list(r.prompt_ids), list(r.chosen_ids), list(r.rejected_ids)) for r in rows)
-    assert {(r.chosen_ids[-1] == EOS, EOS in r.rejected_ids) for r in rows} == {(True, False)}
-    assert all(tokenizer.raw.decode(r.prompt_ids).endswith("<|assistant|>Step 1: " + "0123"[i] + " + 1 =")
-               or r.lcp_tokens > 0 for i, r in enumerate(rows))  # fmt: skip
+    texts = [[tokenizer.raw.decode(ids) for ids in (r.prompt_ids, r.chosen_ids, r.rejected_ids)] for r in rows]
+    begin = "<|system|>Be brief.<|end|><|user|>0 + 1?<|end|><|assistant|>Step 1: 0 + 1 = "
+    assert texts[0] == [begin, "1<|end|>", "2"]  # the rejected step does not end the answer
 
 
 @pytest.mark.parametrize(("name", "margin"), [("trl-reward", False), ("trl-reward", True), ("margin-reward", True)])
@@ -194,5 +194,5 @@ def test_kto(tmp_path: Path, train: Train, tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize("name", ["trl-dpo", "trl-reward", "trl-kto", "token-dpo"])
 def test_a_shard_of_the_run_itself_is_refused(tmp_path: Path, train: Train, name: str) -> None:
     Store(str(tmp_path)).write("pairs", 0, {Pair: pairs_of()}, {"counts": {}})
-    with pytest.raises((KeyError, ValueError)):
+    with pytest.raises((KeyError, ValueError), match=r"chosen|No columns in the dataset match"):
         train(usage(name), tmp_path / "pairs")
