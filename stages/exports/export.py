@@ -36,6 +36,7 @@ def format_names() -> tuple[str, ...]:
     return tuple(f.stem.replace("_", "-") for f in files if "\nFORMAT = " in f.read_text(encoding="utf-8"))
 
 
+@functools.cache
 def format_of(name: str) -> tuple[Format, str]:
     """A format, and what its file says of it."""
     module = importlib.import_module(f"stages.exports.{name.replace('-', '_')}")
@@ -138,11 +139,11 @@ class Export(Stage):
         subject = type(item).__name__.lower()
         return Reject(item.prompt_id, ctx.job, subject, reason, detail, getattr(item, f"{subject}_id"))
 
-    @property
+    @functools.cached_property
     def _format(self) -> Format:
         return format_of(self.format)[0]
 
-    @property
+    @functools.cached_property
     def _read(self) -> type[Record]:
         return next((cls for cls in self.reads() if FIELD_OF[cls] == self.table), self.reads()[0])
 
