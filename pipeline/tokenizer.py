@@ -27,12 +27,11 @@ class Tokenizer:
         return str(self.raw.decode(list(token_ids), skip_special_tokens=True))
 
     def chat(self, messages: Sequence[Message], prefix: str = "", template: str | None = None) -> list[int]:
-        """Token ids of a conversation up to where the assistant begins to write, then `prefix`. Raises PlanError as
-        `render`."""
+        """Token ids of what `render` gives, then `prefix`. Raises PlanError as it does."""
         return self.encode(self.render(messages, template) + prefix)
 
     def render(self, messages: Sequence[Message], template: str | None = None) -> str:
-        """Text of a conversation with its control tokens, up to where the assistant begins to write.
+        """Text of a conversation with its control tokens, up to where the assistant begins to write, or has written.
 
         Raises PlanError when neither the tokenizer nor the config has a chat template.
         """
@@ -40,7 +39,8 @@ class Tokenizer:
             raise PlanError(f"tokenizer {self.name} has no chat template; set chat_template in the engine's config")
         return str(self.raw.apply_chat_template(
             [{"role": m.role, "content": m.content} for m in messages],
-            tokenize=False, add_generation_prompt=True, **({"chat_template": template} if template else {}),
+            tokenize=False, add_generation_prompt=messages[-1].role != "assistant",
+            **({"chat_template": template} if template else {}),
         ))  # fmt: skip
 
     @functools.cached_property

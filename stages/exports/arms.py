@@ -37,6 +37,11 @@ class Arms(NamedTuple):
         return (*self.prompt, said(self.chosen)), (*self.rejected_prompt, said(self.rejected))
 
 
+def as_messages(conversation: Conversation) -> list[Message]:
+    """A conversation as a tokenizer takes it."""
+    return [Message(m.role, m.content) for m in conversation]
+
+
 def said(text: str) -> ChatMessage:
     """An answer as a turn."""
     return ChatMessage("assistant", text)
@@ -120,7 +125,7 @@ def _check_tokens(arms: Arms, wanted: Wanted) -> None:
     texts = [m.content for conversation in arms.conversations for m in conversation]
     check_text(texts, wanted)
     for prompt in dict.fromkeys((arms.prompt, arms.rejected_prompt)):
-        if why := wanted.length.why_refused([Message(m.role, m.content) for m in prompt], arms.chosen, arms.rejected):
+        if why := wanted.length.why_refused(as_messages(prompt), arms.chosen, arms.rejected):
             raise Rejected(*why)
 
 

@@ -19,6 +19,8 @@ def without_contradictions(pairs: Sequence[Pair]) -> tuple[list[Pair], list[tupl
     The best authority wins; the same label a second time is a `duplicate`; opposite labels of equal authority are all
     refused as a `contradiction`.
     """
+    if len(pairs) < 2:  # most prompts
+        return list(pairs), []
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(pair.unordered_id, []).append(pair)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pipeline.errors import Rejected
-from pipeline.records import Message
 from pipeline.tokenizer import Tokenizer
-from stages.exports.arms import ChatMessage, Conversation
+from stages.exports.arms import Conversation, as_messages, said
 
 RENDERED = "the prompt as one string: by the chat template of `tokenizer` where one was named, else the user's message"
 _ANSWER = "\u2063answer\u2063"  # a text that no chat template holds
@@ -29,17 +26,12 @@ def rendered(prompt: Conversation, tokenizer: Tokenizer | None) -> str:
     """
     if tokenizer is None:
         return plain(prompt)
-    return tokenizer.render(_messages(prompt)).removeprefix(tokenizer.raw.bos_token or "")
+    return tokenizer.render(as_messages(prompt)).removeprefix(tokenizer.raw.bos_token or "")
 
 
 def closing(prompt: Conversation, tokenizer: Tokenizer | None) -> str:
     """What the chat template puts behind an answer (its end-of-turn token); nothing without a tokenizer."""
     if tokenizer is None:
         return ""
-    turns = [{"role": m.role, "content": m.content} for m in (*prompt, ChatMessage("assistant", _ANSWER))]
-    text = str(tokenizer.raw.apply_chat_template(turns, tokenize=False))
+    text = tokenizer.render(as_messages((*prompt, said(_ANSWER))))
     return text.rpartition(_ANSWER)[2].rstrip("\n")
-
-
-def _messages(prompt: Sequence[ChatMessage]) -> list[Message]:
-    return [Message(m.role, m.content) for m in prompt]

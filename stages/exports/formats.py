@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.errors import Rejected
 from pipeline.pair import Pair
 from pipeline.records import Record
 from pipeline.stage import Summary
-from stages.exports.arms import ChatMessage, Conversation, both_arms, conditional_arms, said
+from stages.exports.arms import ChatMessage, Conversation, as_messages, both_arms, conditional_arms, said
 from stages.exports.wanted import Given, Wanted
 
 
@@ -82,3 +83,14 @@ def conversations(pair: Pair, wanted: Wanted) -> dict[str, Any]:
     """The columns of a ConversationsRow. Raises Rejected as `both_arms`."""
     chosen, rejected = both_arms(pair, wanted).conversations
     return {**identity(pair), "chosen": chosen, "rejected": rejected}
+
+
+def rewarded(pair: Pair, wanted: Wanted) -> dict[str, Any]:
+    """The same for reward trainers, which drop a conversation that is too long. Raises Rejected: too_long where a
+    tokenizer is named."""
+    columns = conversations(pair, wanted)
+    if wanted.tokenizer is not None:
+        for side in ("chosen", "rejected"):
+            if (n := len(wanted.tokenizer.chat(as_messages(columns[side])))) > wanted.max_length:
+                raise Rejected("too_long", f"the {side} conversation has {n} tokens, max_length is {wanted.max_length}")
+    return columns

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
 from pipeline.records import Record
-from stages.exports.formats import CONVERSATIONS, ConversationsRow, Format, conversations
+from stages.exports.formats import CONVERSATIONS, ConversationsRow, Format, rewarded
 from stages.exports.wanted import Given
 
 LARGEST = 4.0
@@ -26,8 +26,8 @@ class MarginRewardRow(ConversationsRow, frozen=True, kw_only=True):
 
 
 def rows(pair: Pair, given: Given) -> list[Record]:
-    """One row. Raises Rejected: no_strength, and as `both_arms`."""
-    columns = conversations(pair, given.wanted)
+    """One row. Raises Rejected: no_strength, and as `rewarded`."""
+    columns = rewarded(pair, given.wanted)
     if pair.strength is None:
         raise Rejected("no_strength", "the strength is not known; it takes scores of judges over a pool of answers")
     return [

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
-from pipeline.records import Message, Record
+from pipeline.records import Record
 from pipeline.tokenizer import Tokenizer
-from stages.exports.arms import both_arms, check_same_prompt, checked
+from stages.exports.arms import as_messages, both_arms, check_same_prompt, checked
 from stages.exports.formats import Format, PairRow, identity
 from stages.exports.wanted import Given, Wanted
 from stages.pairs.finished import common_prefix
@@ -63,7 +63,7 @@ def _ids(pair: Pair, wanted: Wanted) -> tuple[Sequence[int], Sequence[int], Sequ
 
 def _tokenized(pair: Pair, wanted: Wanted, tokenizer: Tokenizer) -> tuple[list[int], list[int], list[int]]:
     arms = both_arms(pair, wanted)
-    prompt = tokenizer.chat([Message(m.role, m.content) for m in arms.prompt])
+    prompt = tokenizer.chat(as_messages(arms.prompt))
     chosen, rejected = (tuple(tokenizer.encode(text)) for text in (arms.chosen, arms.rejected))
     return prompt, [*_ended(chosen, True, tokenizer)], [*_ended(rejected, True, tokenizer)]
 

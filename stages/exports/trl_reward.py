@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipeline.pair import Pair
 from pipeline.records import Record
-from stages.exports.formats import CONVERSATIONS, ConversationsRow, Format, conversations
+from stages.exports.formats import CONVERSATIONS, ConversationsRow, Format, rewarded
 from stages.exports.labels import MARGIN, calibrated_margin
 from stages.exports.wanted import Given
 
@@ -24,8 +24,8 @@ class TrlRewardMarginRow(TrlRewardRow, frozen=True, kw_only=True):
 
 
 def rows(pair: Pair, given: Given) -> list[Record]:
-    """One row. Raises Rejected: no_margin, and as `both_arms`."""
-    columns = conversations(pair, given.wanted)
+    """One row. Raises Rejected: no_margin, and as `rewarded`."""
+    columns = rewarded(pair, given.wanted)
     if given.wanted.margin:
         return [TrlRewardMarginRow(**columns, margin=calibrated_margin(pair))]
     return [TrlRewardRow(**columns)]

@@ -15,13 +15,22 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from pydantic import ValidationError
 
+from benchmarks.scripted_search import EXAMPLE_A, drive, named
 from pipeline.pair import Context as Condition
 from pipeline.pair import Pair, Score, Step
-from pipeline.records import Message, Rationale
-from pipeline.stage import FIELD_OF, Example, Summary
+from pipeline.records import Message, Rationale, Reject
+from pipeline.stage import FIELD_OF, Context, Example, Stage, Summary
 from pipeline.store import arrow_schema, from_table, to_table
+from pipeline.tokenizer import load_tokenizer
 from pipeline.tree import Fork, Node, RankedAnswer, Ranking, Thumb, Trace, Tree
 from stages.exports.export import Export, format_names, format_of
+from stages.pairs.label_steps import LabelSteps
+from stages.pairs.label_unpaired import LabelUnpaired
+from stages.pairs.pair_steps import PairSteps
+from stages.pairs.rank_lists import RankLists
+from stages.search.machine import TreeSearch
+from stages.search.rows import rows
+from stages.search.rules import SearchRules
 from tests.stages.exports import readers
 from tests.stages.exports.example_rows import exported, pair_of, prompt_of, rationale, run, said
 
@@ -215,6 +224,14 @@ def test_reward_rows_may_have_two_prompts() -> None:
         [row], _, _ = run(full(rejected_prompt_messages=other, rejected_messages=said("It is four.")), format=name)
         assert [m.content for m in row.chosen] == ["2+2?", "It is four."]
         assert [m.content for m in row.rejected] == ["3+3?", "It is four."]
+
+
+def test_a_conversation_that_a_reward_trainer_would_drop_is_refused() -> None:
+    pair = full()
+    n = len(load_tokenizer("models/abacus").chat((*USER, *pair.chosen_messages)))
+    for name in ("trl-reward", "margin-reward"):
+        assert run(pair, format=name, tokenizer="models/abacus", max_length=n).reasons == []
+        assert run(pair, format=name, tokenizer="models/abacus", max_length=n - 1).reasons == ["too_long"]
 
 
 def test_opposite_labels_of_one_answer_to_two_prompts_contradict_each_other() -> None:
@@ -419,6 +436,31 @@ def test_llama_factory_finds_an_entry_for_each_shard() -> None:
     assert (entry["formatting"], entry["ranking"]) == ("sharegpt", True)
     quads = json.loads(Export(format="iopo").finish(summary)["dataset_info.json"])
     assert quads["pairs-00000"]["columns"]["system"] == "system"
+
+
+@pytest.mark.parametrize(
+    ("stage", "made"),
+    [
+        (PairSteps(min_edit_chars=0, length_ratio=None), ["trl-dpo", "token-dpo", "stepwise", "trl-reward", "trl-kto"]),
+        (LabelSteps(), ["stepwise"]),
+        (RankLists(), ["ranked"]),
+        (LabelUnpaired(), ["trl-kto"]),
+    ],
+)
+async def test_what_a_search_gives_is_exported_or_refused(stage: Stage, made: list[str]) -> None:
+    search = TreeSearch(SearchRules(prior="uniform"), "t", 1)
+    drive(search, named(EXAMPLE_A))
+    tree, nodes = rows(search, Tree(prompt_id="p", tree_id="t", job="search", prompt_token_ids=(5, 6)))
+    found: Example[Any] = Example(replace(user_prompt(), prompt_id="p"), trees=[tree], nodes=nodes)
+    table = FIELD_OF[stage.makes()[0]]
+    setattr(found, table, await stage.process(found, Context("job", "run", 7, "f", {})))
+    n = len(getattr(found, table))
+    assert n
+    for name in made:
+        export, ctx = Export(format=name, table=table), Context("export", "run", 7, "f", {})
+        kinds = Counter(type(row) for row in await export.process(found, ctx))
+        assert sum(ctx.counts.values()) == n
+        assert kinds[export.makes()[0]] or kinds[Reject] == n
 
 
 def test_every_table_that_a_format_carries_has_a_place_in_an_example() -> None:

@@ -113,7 +113,7 @@ def asked(row: Any, tokenizer: Tokenizer) -> list[int]:
 
 
 def test_dpo(tmp_path: Path, train: Train, tokenizer: Tokenizer) -> None:
-    steps = {
+    steps: dict[str, Any] = {
         "assistant_prefix": "Step 1: ", "chosen_terminal": False, "rejected_terminal": False, "chosen_tail": "\nAnswer: 1",
         "rejected_tail": "\nAnswer: 2",
     }  # fmt: skip
