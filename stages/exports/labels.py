@@ -18,11 +18,13 @@ def calibrated_margin(pair: Pair) -> float:
 
 
 def both_scores(pair: Pair) -> tuple[float, float]:
-    """The scores of chosen and rejected on [0, 1]. Raises Rejected: no_scores, step_scores."""
+    """The scores of chosen and rejected on [0, 1]. Raises Rejected: no_scores, step_scores, scores_disagree."""
     if pair.chosen_score is None or pair.rejected_score is None:
         raise Rejected("no_scores", "the arms have no absolute scores")
     if not pair.chosen_terminal or not pair.rejected_terminal:
         raise Rejected("step_scores", "the scores are of unfinished steps, the row would hold whole answers")
+    if pair.chosen_score <= pair.rejected_score:
+        raise Rejected("scores_disagree", "the scores do not put the chosen answer above the rejected one")
     return pair.chosen_score, pair.rejected_score
 
 

@@ -32,7 +32,7 @@ class NemoAlignerRewardRow(NemoAlignerRow, frozen=True, kw_only=True):
 
 
 def rows(pair: Pair, given: Given) -> list[Record]:
-    """One row. Raises Rejected: several_turns, no_scores, and as `conditional_arms`."""
+    """One row. Raises Rejected: several_turns, and as `both_scores` and `conditional_arms`."""
     arms, tokenizer = conditional_arms(pair, given.wanted), given.wanted.tokenizer
     end = closing(arms.prompt, tokenizer)
     columns = {

@@ -41,7 +41,7 @@ class Labelled(NamedTuple):
 def rows(item: Pair | Thumb, given: Given) -> list[Record]:
     """Up to two rows of a pair, one of a thumb.
 
-    Raises Rejected: no_scores, step_scores, undecided (no arm has a label), contradiction (another pair labels them
+    Raises Rejected: as `both_scores`, undecided (no arm has a label), contradiction (another pair labels them
     otherwise), duplicate (earlier pairs carry them), not_terminal, and as `conditional_arms`.
     """
     if isinstance(item, Thumb):

@@ -28,7 +28,7 @@ class UltrafeedbackBinarizedRow(PairRow, frozen=True, kw_only=True):
 
 
 def rows(pair: Pair, given: Given) -> list[Record]:
-    """One row. Raises Rejected: no_scores, several_turns, and as `conditional_arms`."""
+    """One row. Raises Rejected: several_turns, and as `both_scores` and `conditional_arms`."""
     arms = conditional_arms(pair, given.wanted)
     chosen, rejected = both_scores(pair)
     return [

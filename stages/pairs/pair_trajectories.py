@@ -19,7 +19,7 @@ class PairTrajectories(TrajectoryRule, Stage):
     Counts: `kept`, `refused:identical_text`, `no_pair:<reason>` (of trees: no_leaf, all_right, all_wrong, all_refused).
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     async def process(self, example: Example[Tree | Node], ctx: Context) -> list[Pair]:
         """The pairs of one prompt, tree by tree."""

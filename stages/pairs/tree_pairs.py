@@ -80,7 +80,7 @@ def _label_columns(found: Segment, labelling: Labelling) -> dict[str, Any]:
         "label_source": "verifier" if found.form == "trajectory" or better is not None else "judge",
         "soft_label": None if noise is None else 1.0 - noise,
     }
-    scores = [_unit(node, found, labelling) for node in (found.chosen[0], found.rejected[0])]
+    scores = [_unit(arm, found, labelling) for arm in (found.chosen, found.rejected)]
     if scores[0] is not None and scores[1] is not None:
         columns |= {"chosen_score": scores[0], "rejected_score": scores[1], "score_gap": scores[0] - scores[1]}
     return columns
@@ -111,15 +111,14 @@ def _noise(found: Segment) -> tuple[float, float | None]:
     return alpha_visits(chosen.visits, rejected.visits), p_better(*counts[0], *counts[1]) if known else None
 
 
-def _value(node: Node, found: Segment, labelling: Labelling) -> float | None:
-    if found.form == "trajectory":
-        return mean_q(found.chosen if node is found.chosen[0] else found.rejected)
-    return score(node, labelling.value_kind)
+def _value(arm: Sequence[Node], found: Segment, labelling: Labelling) -> float | None:
+    """Of the first step of an arm; of a whole answer (which may begin like the other), over all its steps."""
+    return mean_q(arm) if found.form == "trajectory" else score(arm[0], labelling.value_kind)
 
 
-def _unit(node: Node, found: Segment, labelling: Labelling) -> float | None:
+def _unit(arm: Sequence[Node], found: Segment, labelling: Labelling) -> float | None:
     """The score on [0, 1]; None where it lies off its scale (advantage back-up)."""
-    value = _value(node, found, labelling)
+    value = _value(arm, found, labelling)
     if value is None:
         return None
     low, high = {"mc": (0.0, 1.0), "advantage": (-2.0, 2.0)}.get(labelling.value_kind, (-1.0, 1.0))
@@ -141,7 +140,7 @@ def _fork(tree: FinishedTree, found: Segment, labelling: Labelling) -> Fork:
         rejected_node_id=str(found.pair.rejected), step_index=parent.depth,
         n_steps_chosen=len(found.chosen), n_steps_rejected=len(found.rejected),
         prefix_value=score(parent, labelling.value_kind),
-        chosen_value=_value(chosen, found, labelling), rejected_value=_value(rejected, found, labelling),
+        chosen_value=_value(found.chosen, found, labelling), rejected_value=_value(found.rejected, found, labelling),
         chosen_visits=chosen.visits, rejected_visits=rejected.visits,
         chosen_advantage=chosen.advantage, rejected_advantage=rejected.advantage,
         value_kind=labelling.value_kind, rule=labelling.rule, form=found.form,

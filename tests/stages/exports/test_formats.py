@@ -178,6 +178,7 @@ def test_a_string_without_a_tokenizer_holds_one_user_message_only() -> None:
         ("ultrafeedback-binarized", {"rejected_score": None}, "no_scores"),
         ("ultrafeedback-binarized", {"chosen_terminal": False, "chosen_tail": " Yes."}, "step_scores"),
         ("trl-kto", {"rejected_terminal": False, "rejected_tail": " Yes."}, "step_scores"),
+        ("ultrafeedback-binarized", {"rejected_score": 0.9}, "scores_disagree"),
         ("helpsteer", {"strength_signed_int": 0}, "no_strength"),
         ("helpsteer", {"strength_signed_int": None}, "no_strength"),
         ("margin-reward", {"strength": None}, "no_strength"),
@@ -293,7 +294,10 @@ def test_kto_has_each_answer_once_and_none_with_two_labels() -> None:
     assert rejects == []
     same = replace(full(), pair_id="2", unordered_id="2")
     assert run(full(), same, format="trl-kto").reasons == ["duplicate"]
-    reverse = replace(full(), pair_id="2", unordered_id="2", chosen_score=0.1, rejected_score=0.8)
+    one = replace(same, chosen_messages=said("It is six."), rejected_messages=full().chosen_messages)
+    rows, rejects, _ = run(full(), one, format="trl-kto")
+    assert [(row.completion[0].content, row.label) for row in rows] == [("It is five.", False), ("It is six.", True)]
+    reverse = replace(same, chosen_messages=full().rejected_messages, rejected_messages=full().chosen_messages)
     assert run(full(), reverse, format="trl-kto").reasons == ["contradiction", "contradiction"]
 
 

@@ -93,6 +93,10 @@ async def test_right_leaves_stand_against_the_wrong_ones_nearest_to_them() -> No
     assert texts(made[0]) == ("aaaaaa", "aaaaab")
     assert {(pair.level, pair.kind, pair.weight) for pair in made} == {("response", "leaves_hard_negative", 0.5)}
     assert ctx.counts == {"kept": 2, "refused:identical_text": 0}
+    [shared] = [pair for pair in made if texts(pair) == ("aaaaaa", "aaaaab")]  # two nodes begin both answers
+    assert (shared.chosen_score or 0) > (shared.rejected_score or 0)
+    assert shared.tree is not None
+    assert (shared.tree.chosen_value or 0) > (shared.tree.rejected_value or 0)
 
 
 async def test_answers_carry_a_label_for_each_step_up_to_the_first_wrong_one() -> None:
