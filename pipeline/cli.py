@@ -24,6 +24,12 @@ SILENT = {
 # Libraries that only some configs need, and the extra that brings them.
 EXTRAS = {"ray": "ray", "transformers": "hf", "datasets": "hf"}
 
+OPTIONAL_COLUMNS = {
+    "rationales": "the rationale of each pair",
+    "margin": "the calibrated margin; pairs without are refused",
+    "scores": "the scores of both answers; pairs without are refused",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 wrong config, 3 the run failed, 5 stopped and resumable."""
@@ -105,7 +111,7 @@ def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser
         ("status", _status, "what is done and what is left of a run"),
         ("report", _report, "what happened in a run: rows, rejects, ledger, tokens, seconds"),
         ("show", _show, "one prompt and all that was learned about it"),
-        ("export", _export, "write the pairs of a run in a trainer's format"),
+        ("export", _export, "write what a run made in a trainer's format"),
     ):
         sub = command(name, run, what)
         sub.add_argument("run", help="folder of the run, such as runs/quickstart")
@@ -120,6 +126,9 @@ def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser
             sub.add_argument("--to", required=True, metavar="DIR", help="folder to write")
             sub.add_argument("--max-length", type=int, help="longest prompt + answer in tokens")
             sub.add_argument("--tokenizer", help="tokenizer of the model to be trained")
+            sub.add_argument("--table", help="which table, where the format carries several: pairs, traces, thumbs, …")
+            for option, what in OPTIONAL_COLUMNS.items():
+                sub.add_argument(f"--{option}", action="store_const", const=True, help=f"with {what}")
 
 
 def _config(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -176,8 +185,9 @@ def _export(arguments: argparse.Namespace) -> None:
         return
     from pipeline.export import export
 
-    fields = {"format": arguments.format, "max_length": arguments.max_length, "tokenizer": arguments.tokenizer}
-    export(arguments.run, arguments.to, {k: v for k, v in fields.items() if v is not None})
+    names = ("format", "max_length", "tokenizer", "table", *OPTIONAL_COLUMNS)
+    fields = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    export(arguments.run, arguments.to, fields)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes the pairs of a run in a trainer's format, to a folder of the user's choice: the export stage, run alone."""
+"""Writes what a run made in a trainer's format, to a folder of the user's choice: the export stage, run alone."""
 
 from __future__ import annotations
 
@@ -6,31 +6,35 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.config import validate
 from pipeline.errors import PlanError
-from pipeline.pair import Pair
 from pipeline.plan import make_plan
 from pipeline.report import open_run
 from pipeline.resume import totals_of
 from pipeline.run import finish_job
-from pipeline.stage import SourceIndex
-from pipeline.store import Store
+from pipeline.stage import SourceIndex, stage_class
+from pipeline.store import Store, table_name
 from pipeline.worker import Worker
 
 
 def export(path: str, folder: str, fields: Mapping[str, Any]) -> None:
-    """Exports every finished shard of pairs of the run at `path`. Raises PlanError: no pairs, unknown format, no run."""
+    """Exports every finished shard of the run at `path`. Raises PlanError: no such rows, unknown format, no run."""
     old, store, n_shards = open_run(path)
-    sources = [name for name, job in old.jobs.items() if Pair in job.stage.makes()]
-    if not sources:
-        raise PlanError(f"run {path} makes no pairs; jobs: {', '.join(old.jobs)}")
+    made_by = {cls: name for name, job in old.jobs.items() for cls in job.stage.makes()}
+    stage: Any = validate(stage_class("export"), fields, "export")
+    if "table" not in fields and (found := next((cls for cls in stage.reads() if cls in made_by), None)):
+        fields = {**fields, "table": table_name(found)}
+        stage = validate(stage_class("export"), fields, "export")
+    if lacking := [table_name(cls) for cls in stage.needs() if cls not in made_by]:
+        raise PlanError(f"run {path} makes no {' and no '.join(lacking)}; jobs: {', '.join(old.jobs)}")
+    sources = [name for name, job in old.jobs.items() if {*stage.needs()} & {*job.stage.makes()}]
     data = old.config.model_dump(mode="json", exclude_unset=True)
-    rationales = [name for name, job in old.jobs.items() if job.recipe["stage"] == "explain"]
-    made = {"stage": "export", "name": "exported", "from": [*sources, *rationales], **fields}
+    made = {"stage": "export", "name": "exported", "from": sources, **fields}
     plan = make_plan({**data, "jobs": [*data["jobs"], made]}, {name: job.recipe for name, job in old.jobs.items()})
     job = plan.jobs["exported"]
     shards = sorted(set.intersection(*(store.done(name) for name in job.inputs)))
     if not shards:
-        raise PlanError(f"no shard of {path} has its pairs yet ({n_shards} shards in all); run it further first")
+        raise PlanError(f"no shard of {path} is finished so far ({n_shards} shards in all); run it further first")
     target = _OtherFolder(store, folder)
     if target.names("exported"):
         raise PlanError(f"{folder} is not empty; give a new folder")

@@ -26,7 +26,7 @@ from pipeline.journal import Journal
 from pipeline.pair import Pair
 from pipeline.prompts import Template, load_template
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
-from pipeline.tree import Node, Tree
+from pipeline.tree import Node, Ranking, Thumb, Trace, Tree
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -43,10 +43,14 @@ class Example(Generic[R]):
     pairs: Sequence[Pair] = ()
     trees: Sequence[Tree] = ()
     nodes: Sequence[Node] = ()
+    traces: Sequence[Trace] = ()
+    rankings: Sequence[Ranking] = ()
+    thumbs: Sequence[Thumb] = ()
 
 
 FIELD_OF: Mapping[type[Record], str] = {
-    Candidate: "candidates", Judgment: "judgments", Rationale: "rationales", Pair: "pairs", Tree: "trees", Node: "nodes"
+    Candidate: "candidates", Judgment: "judgments", Rationale: "rationales", Pair: "pairs", Tree: "trees", Node: "nodes",
+    Trace: "traces", Ranking: "rankings", Thumb: "thumbs",
 }  # fmt: skip
 
 

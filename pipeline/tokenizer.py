@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import PlanError
@@ -27,17 +27,32 @@ class Tokenizer:
         return str(self.raw.decode(list(token_ids), skip_special_tokens=True))
 
     def chat(self, messages: Sequence[Message], prefix: str = "", template: str | None = None) -> list[int]:
-        """Token ids of a conversation up to where the assistant begins to write, then `prefix`.
+        """Token ids of what `render` gives, then `prefix`. Raises PlanError as it does."""
+        return self.encode(self.render(messages, template) + prefix)
+
+    def render(self, messages: Sequence[Message], template: str | None = None) -> str:
+        """Text of a conversation with its control tokens, up to where the assistant begins to write, or has written.
 
         Raises PlanError when neither the tokenizer nor the config has a chat template.
         """
         if not (template or self.raw.chat_template):
             raise PlanError(f"tokenizer {self.name} has no chat template; set chat_template in the engine's config")
-        text = self.raw.apply_chat_template(
+        return str(self.raw.apply_chat_template(
             [{"role": m.role, "content": m.content} for m in messages],
-            tokenize=False, add_generation_prompt=True, **({"chat_template": template} if template else {}),
-        )  # fmt: skip
-        return self.encode(text + prefix)
+            tokenize=False, add_generation_prompt=messages[-1].role != "assistant",
+            **({"chat_template": template} if template else {}),
+        ))  # fmt: skip
+
+    @functools.cached_property
+    def special(self) -> Mapping[str, int]:
+        """Its control tokens: text -> id."""
+        return dict(zip(self.raw.all_special_tokens, self.raw.all_special_ids, strict=True))
+
+    @property
+    def eos_id(self) -> int | None:
+        """The token that ends an answer."""
+        found: int | None = self.raw.eos_token_id
+        return found
 
 
 def check_tokenizer(path: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.stage import Summary
 
@@ -17,29 +17,40 @@ SIZES = (
     (1_000_000, "100K<n<1M"),
     (10_000_000, "1M<n<10M"),
 )
+EXPORTED = ("pair", "trace", "ranking", "thumb")  # what an export reads
 REASONS = {
-    "refused": "pair refused",
+    "refused": "refused",
     "no_pair": "prompt without a pair",
     "dropped": "candidate left out",
     "reject": "rejected",
 }
 
 
-def card(summary: Summary, columns: Mapping[str, str], usage: str, license_name: str) -> str:
+class About(NamedTuple):
+    """What the card says of the format: its name, what its file says of it, column -> meaning, how a trainer reads it."""
+
+    format: str
+    text: str
+    columns: Mapping[str, str]
+    usage: str
+    license: str
+
+
+def card(summary: Summary, about: About) -> str:
     """The card's text. Model text stands only inside fences longer than any it contains."""
     recipes = {
         job: {name: value for name, value in recipe.items() if name not in ("templates", "inputs")}
         for job, recipe in summary.recipes.items()
     }
     parts = [
-        front_matter(summary, license_name),
+        front_matter(summary, about.license),
         f"# {summary.run}",
-        f"{summary.rows:,} preference pairs: for each prompt an answer that is better and one that is worse.",
+        f"{summary.rows:,} rows in the format `{about.format}`. {about.text.strip()}",
         "## Load",
-        fenced(usage, "python"),
+        fenced(about.usage, "python"),
         "Any reader of Parquet opens the shards as they lie.",
         "## Columns",
-        table(("column", "meaning"), list(columns.items())),
+        table(("column", "meaning"), list(about.columns.items())),
         "## From prompts to rows",
         table(("job", "in", "out"), [
             (name, f"{counts.get('rows_in', 0):,}", f"{counts.get('rows_out', 0):,}")
@@ -49,7 +60,7 @@ def card(summary: Summary, columns: Mapping[str, str], usage: str, license_name:
         "## What was left out, and why",
         table(("job", "what", "reason", "number"), reasons(summary.counts)),
         "## Recipe",
-        f"Licence: {cell(license_name)}. The licences of the input and of the models that answered apply as well.",
+        f"Licence: {cell(about.license)}. The licences of the input and of the models that answered apply as well.",
         fenced(json.dumps(recipes, indent=1, ensure_ascii=False), "json"),
         "## Examples",
         *(fenced(json.dumps(shortened(row), indent=1, ensure_ascii=False), "json") for row in summary.first_rows[:2]),
@@ -88,7 +99,7 @@ def reasons(jobs: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, str, 
             what, _, reason = name.partition(":")
             if what == "reject":
                 subject, _, reason = reason.partition(":")
-                if subject == "pair":
+                if subject in EXPORTED:
                     continue  # counted as refused
                 own.append((-n, f"{subject} rejected", reason))
             elif what in REASONS and reason:

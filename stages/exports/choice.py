@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.pair import Pair
 from pipeline.records import Rationale
-from stages.exports.arms import Explanation
+from stages.exports.wanted import Explanation
 from stages.rationales.gate import best
 
 # Who is believed when labels contradict each other (spec pairs V14), best first.
@@ -19,6 +19,8 @@ def without_contradictions(pairs: Sequence[Pair]) -> tuple[list[Pair], list[tupl
     The best authority wins; the same label a second time is a `duplicate`; opposite labels of equal authority are all
     refused as a `contradiction`.
     """
+    if len(pairs) < 2:  # most prompts
+        return list(pairs), []
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(pair.unordered_id, []).append(pair)
@@ -27,16 +29,21 @@ def without_contradictions(pairs: Sequence[Pair]) -> tuple[list[Pair], list[tupl
     for group in groups.values():
         group.sort(key=_authority)  # stable: the order of the jobs decides between equals
         best = [p for p in group if _authority(p) == _authority(group[0])]
-        if len({p.chosen_messages for p in best}) > 1:
+        if len({_better(p) for p in best}) > 1:
             detail = f"{best[0].label_source} prefers either answer to the other"
             refused += [(p, "contradiction", detail) for p in group]
             continue
         kept.append(group[0])
         for pair in group[1:]:
-            same = pair.chosen_messages == group[0].chosen_messages
+            same = _better(pair) == _better(group[0])
             detail = f"the same answers are compared by pair {group[0].pair_id} ({group[0].label_source})"
             refused.append((pair, "duplicate" if same else "contradiction", detail))
     return kept, refused
+
+
+def _better(pair: Pair) -> tuple[object, ...]:
+    """The arm that is preferred; of two prompts with one answer, it is the prompt that differs."""
+    return pair.prompt_messages, pair.chosen_messages
 
 
 def _authority(pair: Pair) -> int:

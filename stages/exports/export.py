@@ -1,58 +1,60 @@
-"""Pairs as a trainer reads them: one folder of Parquet with a dataset card and a manifest."""
+"""Rows as a trainer reads them: one folder of Parquet with a dataset card and a manifest."""
 
 from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import ClassVar, Self
 
 import msgspec
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline import ids
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
 from pipeline.records import Rationale, Record, Reject
-from pipeline.stage import Context, Example, Stage, Summary
+from pipeline.stage import FIELD_OF, Context, Example, Stage, Summary
 from pipeline.tokenizer import check_tokenizer, load_tokenizer
-from stages.exports.arms import Explanation, Wanted
-from stages.exports.card import card
+from stages.exports.card import About, card
 from stages.exports.choice import explanations, without_contradictions
+from stages.exports.formats import Format
+from stages.exports.wanted import Given, Wanted
 from stages.pairs.truncation import TrainingLength
 
-
-class Format(Protocol):
-    """What a file of this folder must hold to be a format."""
-
-    COLUMNS: Mapping[str, str]  # column -> what it means, for the card
-    USAGE: str  # how a trainer is started, with {max_length}
-
-    def row_type(self, rationales: bool) -> type[Record]: ...
-    def rows(self, pair: Pair, explanation: Explanation | None, wanted: Wanted) -> list[Record]: ...
+SHARED_COLUMNS = {
+    "prompt_id": "identity of the prompt (hash of its messages)",
+    "pair_id": "identity of the pair; the canonical pair with scores and provenance has the same",
+}
 
 
 @functools.cache
 def format_names() -> tuple[str, ...]:
-    """The formats that exist: the files of this folder that define `rows`; `trl_dpo.py` is `trl-dpo`."""
+    """The formats that exist: the files of this folder that define `FORMAT`; `trl_dpo.py` is `trl-dpo`."""
     files = sorted(Path(__file__).parent.glob("*.py"))
-    return tuple(f.stem.replace("_", "-") for f in files if "\ndef rows(" in f.read_text(encoding="utf-8"))
+    return tuple(f.stem.replace("_", "-") for f in files if "\nFORMAT = " in f.read_text(encoding="utf-8"))
 
 
 @functools.cache
-def format_of(name: str) -> Format:
-    """The module of a format."""
-    return cast(Format, importlib.import_module(f"stages.exports.{name.replace('-', '_')}"))
+def format_of(name: str) -> tuple[Format, str]:
+    """A format, and what its file says of it."""
+    module = importlib.import_module(f"stages.exports.{name.replace('-', '_')}")
+    return module.FORMAT, str(module.__doc__)
 
 
 class Export(Stage):
-    """Writes pairs in one trainer's format. Counts: `exported` + every `refused:<reason>` = pairs."""
+    """Writes rows in one trainer's format. Counts: `exported` + every `refused:<reason>` = rows of the table."""
+
+    version: ClassVar[int] = 2
 
     format: str = "trl-dpo"
+    table: str | None = None  # which of the tables that the format carries; default: its first (pairs, mostly)
     tokenizer: str | None = None  # of the model to be trained; without it lengths are not checked
     max_length: int = Field(1024, ge=1)  # of the training, in tokens
     rationales: bool = False  # add the rationale of each pair; needs a job that writes them
+    margin: bool = False  # add the calibrated margin; pairs without one are refused
+    scores: bool = False  # add the scores of both arms; pairs without are refused
     license: str = "unknown"  # of the dataset, for its card
 
     @field_validator("format")
@@ -62,37 +64,59 @@ class Export(Stage):
             raise ValueError(f"unknown format {name!r}; formats: {', '.join(format_names())}")
         return name
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.table is not None and self.table not in (tables := [FIELD_OF[cls] for cls in self.reads()]):
+            raise ValueError(f"format {self.format} carries no {self.table}; it carries: {', '.join(tables)}")
+        for option in self._options:
+            if option not in self._format.options:
+                able = [name for name in format_names() if option in format_of(name)[0].options]
+                raise ValueError(f"format {self.format} has no column for {option}; formats that do: {', '.join(able)}")
+        return self
+
     def check(self) -> None:
         """Raises PlanError for a tokenizer that does not exist."""
         check_tokenizer(self.tokenizer)
 
+    def reads(self) -> tuple[type[Record], ...]:
+        """Tables that the format can carry, its default first."""
+        return self._format.reads
+
     def needs(self) -> tuple[type[Record], ...]:
-        """Pairs, and rationales where they are wanted."""
-        return (Pair, Rationale) if self.rationales else (Pair,)
+        """The table, what the format needs beside, and rationales where they are wanted."""
+        beside = (*self._format.beside, *((Rationale,) if self.rationales else ()))
+        return (self._read, *[cls for cls in beside if cls is not self._read])
 
     def makes(self) -> tuple[type[Record], ...]:
         """The row type of the format."""
-        return (format_of(self.format).row_type(self.rationales),)
+        return (next((self._format.options[option] for option in self._options), self._format.row),)
 
-    async def process(self, example: Example[Pair | Rationale], ctx: Context) -> Sequence[Record]:
-        """The rows of one prompt's pairs; every pair that has none is a reject with its reason."""
-        kept, refused = without_contradictions(example.pairs)
-        rejects = [self._reject(pair, reason, detail, ctx) for pair, reason, detail in refused]
-        texts = explanations(example.rationales)
+    async def process(self, example: Example[Record], ctx: Context) -> Sequence[Record]:
+        """The rows of one prompt; every row of the table that has none is a reject with its reason."""
+        items: Sequence[Record] = getattr(example, FIELD_OF[self._read])
+        refused: list[tuple[Record, str, str]] = []
+        if self._read is Pair:
+            items, contradicted = without_contradictions(example.pairs)
+            refused += contradicted
+        given = Given(
+            example.prompt, tuple([item for item in items if isinstance(item, Pair)]), example.trees, example.nodes,
+            explanations(example.rationales), self._wanted,
+        )  # fmt: skip
         made: list[Record] = []
-        for pair in kept:
+        convert = self._format.rows
+        for item in items:
             try:
-                made += format_of(self.format).rows(pair, texts.get(pair.pair_id), self._wanted)
+                made += convert(item, given)
                 ctx.count("exported")
             except Rejected as why:
-                rejects.append(self._reject(pair, why.reason, why.detail, ctx))
-        return [*made, *rejects]
+                refused.append((item, why.reason, why.detail))
+        return [*made, *[self._reject(item, reason, detail, ctx) for item, reason, detail in refused]]
 
     def finish(self, summary: Summary) -> dict[str, str]:
-        """The dataset card and the manifest."""
-        shown = format_of(self.format)
-        names = self.makes()[0].__struct_fields__
-        columns = {name: shown.COLUMNS[name] for name in names}
+        """The dataset card and the manifest, and what else the format leaves."""
+        shown, about = format_of(self.format)
+        meanings = {**SHARED_COLUMNS, **shown.columns}
+        columns = {name: meanings[name] for name in self.makes()[0].__struct_fields__}
         manifest = {
             "run": summary.run,
             "job": summary.job,
@@ -100,22 +124,35 @@ class Export(Stage):
             "rows": summary.rows,
             "shards": summary.shards,
             "columns": columns,
-            "fingerprint": ids.content_hash(
-                "job/1", summary.recipes[summary.job]
-            ),  # its recipe names those of its inputs
+            # a job's recipe names those of its inputs
+            "fingerprint": ids.content_hash("job/1", summary.recipes[summary.job]),
             "recipes": summary.recipes,
             "counts": summary.counts,
         }
         text = msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1).decode()
-        usage = shown.USAGE.format(max_length=self.max_length)
-        return {"README.md": card(summary, columns, usage, self.license), "manifest.json": f"{text}\n"}
+        usage = shown.usage.format(max_length=self.max_length)
+        readme = card(summary, About(self.format, about, columns, usage, self.license))
+        return {"README.md": readme, "manifest.json": f"{text}\n", **shown.files(summary)}
 
-    @staticmethod
-    def _reject(pair: Pair, reason: str, detail: str, ctx: Context) -> Reject:
+    def _reject(self, item: Record, reason: str, detail: str, ctx: Context) -> Reject:
         ctx.count(f"refused:{reason}")
-        return Reject(pair.prompt_id, ctx.job, "pair", reason, detail, pair.pair_id)
+        subject = type(item).__name__.lower()
+        return Reject(item.prompt_id, ctx.job, subject, reason, detail, getattr(item, f"{subject}_id"))
+
+    @functools.cached_property
+    def _format(self) -> Format:
+        return format_of(self.format)[0]
+
+    @functools.cached_property
+    def _read(self) -> type[Record]:
+        return next((cls for cls in self.reads() if FIELD_OF[cls] == self.table), self.reads()[0])
+
+    @property
+    def _options(self) -> list[str]:
+        return [option for option in ("rationales", "margin", "scores") if getattr(self, option)]
 
     @functools.cached_property
     def _wanted(self) -> Wanted:
-        length = TrainingLength(load_tokenizer(self.tokenizer), self.max_length) if self.tokenizer else None
-        return Wanted(self.rationales, length)
+        tokenizer = load_tokenizer(self.tokenizer) if self.tokenizer else None
+        length = TrainingLength(tokenizer, self.max_length) if tokenizer else None
+        return Wanted(self.rationales, self.margin, self.scores, self.max_length, tokenizer, length)

@@ -98,6 +98,25 @@ def test_export_writes_what_is_finished_to_a_folder_of_the_users(
     assert not (site.folder / "runs/t/exported").exists()
 
 
+def test_export_finds_the_table_that_a_format_carries_or_says_what_is_lacking(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = site.run(site.config(n=6)).totals["pair_responses"].rows_out
+    command = ["export", run_folder(site), "--to", str(site.folder / "out"), "--format"]
+    for fields, told in (
+        (["stepwise"], "makes no trees; jobs: prompts, "),
+        (["ranked"], "makes no rankings and no trees and no nodes"),
+        (["rdpo"], "makes no rationales"),
+        (["trl-kto", "--table", "thumbs"], "makes no thumbs"),
+        (["trl-dpo", "--margin"], "no column for margin"),
+        (["trl"], "unknown format 'trl'; formats: axolotl, "),
+    ):
+        assert cli.main([*command, *fields]) == 2
+        assert told in capsys.readouterr().err
+    assert cli.main([*command, "trl-reward", "--margin"]) == 0
+    assert f"refused:no_margin: {pairs}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("prefix", "hint"), [("zzzz", "ids stand in"), ("", "several begin so")])
 def test_show_needs_one_prompt(site: Site, capsys: pytest.CaptureFixture[str], prefix: str, hint: str) -> None:
     first_prompt(site)

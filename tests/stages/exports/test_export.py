@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -21,51 +20,13 @@ from pydantic import ValidationError
 from pipeline import ids
 from pipeline.pair import Context as Condition
 from pipeline.pair import Pair
-from pipeline.records import Candidate, Message, Prompt, Rationale, Record, Reject
-from pipeline.stage import Context, Example, Summary
+from pipeline.records import Message, Rationale, Record
+from pipeline.stage import Summary
 from stages.exports.arms import ChatMessage
 from stages.exports.card import fenced, table
 from stages.exports.export import Export, format_names
-from stages.exports.trl_dpo import COLUMNS, TrlDpoRationaleRow, TrlDpoRow
-from stages.pairs.build import response_pair
-
-# Names that TRL's trainers read or misread (spec pairs 0.10); prompt, chosen and rejected are the ones meant.
-RESERVED = {
-    "messages", "completion", "label", "margin", "images", "image", "tools", "chat_template_kwargs", "ref_chosen_logps",
-    "ref_rejected_logps", "prompt_ids", "chosen_ids", "rejected_ids", "input_ids", "text",
-}  # fmt: skip
-
-
-def prompt_of(question: str = "2+2?") -> Prompt:
-    messages = (Message("system", "Be brief."), Message("user", question))
-    return Prompt(ids.prompt_id(messages), ids.prompt_id(messages), messages)
-
-
-def answer(prompt: Prompt, text: str) -> Candidate:
-    return Candidate(prompt.prompt_id, ids.content_hash(text), text, "generate")
-
-
-def pair_of(
-    chosen: str = "4", rejected: str = "5", source: str = "judge", question: str = "2+2?", **changes: Any
-) -> Pair:
-    prompt = prompt_of(question)
-    pair = response_pair("best_worst", prompt, answer(prompt, chosen), answer(prompt, rejected), label_source=source)
-    return msgspec.structs.replace(pair, **changes)
-
-
-def said(*texts: str) -> tuple[Message, ...]:
-    return tuple(Message("assistant", text) for text in texts)
-
-
-def run(
-    *pairs: Pair, rationales: Sequence[Rationale] = (), with_rationales: bool = False, **fields: Any
-) -> tuple[list[Any], list[Reject], dict[str, int]]:
-    stage = Export.model_validate({**fields, "rationales": with_rationales})
-    ctx = Context("export", "run", 7, "f" * 32, {})
-    example: Example[Any] = Example(prompt_of(), pairs=pairs, rationales=rationales)
-    rows = asyncio.run(stage.process(example, ctx))
-    assert {type(r) for r in rows} <= {*stage.makes(), Reject}
-    return [r for r in rows if not isinstance(r, Reject)], [r for r in rows if isinstance(r, Reject)], ctx.counts
+from stages.exports.trl_dpo import TrlDpoRationaleRow, TrlDpoRow
+from tests.stages.exports.example_rows import pair_of, rationale, run, said
 
 
 def test_a_pair_becomes_a_row_of_plain_messages() -> None:
@@ -92,6 +53,9 @@ def test_a_pair_becomes_a_row_of_plain_messages() -> None:
         ({"context_id": "x"}, "context_missing"),
         ({"chosen_messages": said("4", "5")}, "several_messages"),
         ({"chosen_messages": (Message("assistant", "4", None, "{}"),)}, "tool_calls"),
+        ({"chosen_messages": (Message("assistant", "4", "2+2 is 4", None),)}, "reasoning"),
+        ({"tools_json": "[]"}, "tools"),
+        ({"context_id": "x", "context": Condition("given", "  ", "system")}, "context_missing"),
         ({"chosen_messages": said(" \n")}, "empty"),
         ({"chosen_messages": said("5\n")}, "identical_text"),
     ],
@@ -157,29 +121,19 @@ def test_every_pair_is_exported_or_refused(arms: list[tuple[str, str, bool]]) ->
     assert Counter(f"refused:{r.reason}" for r in rejects) == {k: n for k, n in counts.items() if k != "exported"}
 
 
-def rationale(pair: Pair, name: str, **changes: Any) -> Rationale:
-    first = Rationale(
-        pair.prompt_id, name, pair.pair_id, "explain", None, None, "detailed", "free", False, 0, "m", 0, "ok", text=name
-    )
-    return msgspec.structs.replace(first, **changes)
-
-
 def test_the_rationale_that_goes_along_passed_its_gate_and_was_written_blind_if_any_was() -> None:
     pair, bare = pair_of(), pair_of("4", "6")
     told = rationale(pair, "0", label_visible=True)
     failed = rationale(pair, "1", status="rejected")
     short = rationale(pair, "2", kind="general")
     good = rationale(pair, "3", shown_order=1)
-    [row, other], _, _ = run(pair, bare, rationales=[told, failed, short, good], with_rationales=True)
+    [row, other], _, _ = run(pair, bare, reasons=[told, failed, short, good], rationales=True)
     assert isinstance(row, TrlDpoRationaleRow)
     assert (row.rationale, row.rationale_kind, row.rationale_response_a) == ("3", "detailed", "rejected")
     assert (other.rationale, other.rationale_response_a) == (None, None)
 
 
-def test_column_names_are_documented_and_none_is_reserved() -> None:
-    for kind in (TrlDpoRow, TrlDpoRationaleRow):
-        assert not RESERVED & set(kind.__struct_fields__)
-        assert set(kind.__struct_fields__) <= set(COLUMNS)
+def test_messages_have_no_further_keys() -> None:
     assert ChatMessage.__struct_fields__ == ("role", "content")
 
 
@@ -198,6 +152,8 @@ def test_what_it_needs_and_makes_follows_from_its_fields() -> None:
 class Letters:
     """A tokenizer with one token per character."""
 
+    special = ("<e>",)
+
     def encode(self, text: str) -> list[int]:
         return [ord(c) for c in text]
 
@@ -212,6 +168,8 @@ def test_lengths_are_checked_where_a_tokenizer_is_named(monkeypatch: pytest.Monk
     assert len(rows) == 1
     assert [r.reason for r in rejects] == ["identical_truncated", "too_long"]
     assert len(run(late, long, pair_of())[0]) == 3
+    [reject] = run(pair_of("4<e>"), tokenizer="letters")[1]
+    assert (reject.reason, "<e>" in reject.detail) == ("control_tokens", True)
 
 
 HOSTILE = 'ends here ``` \n````\n# Title\n| a | <img src=x onerror="x"> ---\n- [x](javascript:1)\nlicense: mit'
@@ -243,7 +201,7 @@ def test_the_card_tells_columns_counts_and_reasons() -> None:
     assert yaml.safe_load(head)["configs"][0]["data_files"] == [{"split": "train", "path": "[0-9]*.parquet"}]
     for wanted in (
         "| prompts | 9 | 8 |", "| pair_responses | prompt without a pair | all_right | 2 |",
-        "| export | pair refused | not_terminal | 2 |", "| prompts | row rejected | broken_json | 1 |",
+        "| export | refused | not_terminal | 2 |", "| prompts | row rejected | broken_json | 1 |",
         "max_length=512", '"path": "sums.jsonl"', "| chosen | the better answer", "DPOTrainer", "Licence: mit",
     ):  # fmt: skip
         assert wanted in body
@@ -330,41 +288,3 @@ def test_pandas_and_duckdb_open_the_shards_as_they_lie(tmp_path: Path) -> None:
     assert frame["chosen"].iloc[0][0]["content"] == "0"
     found = duckdb.sql(f"select count(*), max(rejected[1].content) from '{folder}/*.parquet'").fetchall()
     assert found == [(6, "not 5")]
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")
-def test_trl_trains_on_the_exported_rows(tmp_path: Path) -> None:
-    trl, transformers = pytest.importorskip("trl"), pytest.importorskip("transformers")
-    datasets, tokenizers = pytest.importorskip("datasets"), pytest.importorskip("tokenizers")
-    bare = tokenizers.Tokenizer(tokenizers.models.BPE())
-    bare.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bare.decoder = tokenizers.decoders.ByteLevel()
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    bare.train_from_iterator([], tokenizers.trainers.BpeTrainer(special_tokens=["<e>"], initial_alphabet=alphabet))
-    template = (
-        "{% for m in messages %}<{{ m.role }}>{{ m.content }}<e>{% endfor %}"
-        "{% if add_generation_prompt %}<assistant>{% endif %}"
-    )
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=bare, eos_token="<e>", pad_token="<e>", chat_template=template
-    )
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=128,
-    )  # fmt: skip
-    folder = folder_of(tmp_path / "export")
-    data = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
-    arguments = trl.DPOConfig(
-        output_dir=str(tmp_path / "out"), max_length=128, max_steps=2, per_device_train_batch_size=2, report_to=[],
-        use_cpu=True, save_strategy="no", logging_steps=1, disable_tqdm=True, bf16=False,
-    )  # fmt: skip
-    model = str(tmp_path / "model")  # saved, because the trainer loads its reference model from there
-    transformers.LlamaForCausalLM(config).save_pretrained(model)
-    tokenizer.save_pretrained(model)
-    trainer = trl.DPOTrainer(model, args=arguments, train_dataset=data)
-    trained = next(iter(trainer.train_dataset))
-    assert tokenizer.decode(trained["prompt_ids"]) == "<system>Be brief.<e><user>0+0?<e><assistant>"
-    assert tokenizer.decode(trained["chosen_ids"]) == "0<e>"
-    assert tokenizer.decode(trained["rejected_ids"]) == "not 0<e>"
-    assert trainer.train().global_step == 2
