@@ -29,7 +29,10 @@ _UNSEEN = re.compile(
 _JOINERS = re.compile("[\u200c\u200d]{2,}")
 # Tags in disguise: brackets, slashes and letters that look like those of a tag.
 _BRACKET = re.compile("[<＜﹤‹〈⟨❮ᐸ˂𝈶]")
-_ALIKE = str.maketrans("аеорсуіѕԁптԛɡոοορετιѕκν⁄∕／⧸╱", "aeopcyisdntqgnoopetiskv/////")
+_ALIKE = str.maketrans(
+    "аеорсухіѕјкптԁԛԍɡոսօαεηικνορτυχıɪꜱʀɴᴘᴏᴇᴛ⁄∕／⧸╱",
+    "aeopcyxisjkntdqggnuoaenikvoptuxiisrnpoet/////",
+)
 _MOST = 200  # characters from a bracket that can still be the head of a tag
 
 
