@@ -135,8 +135,8 @@ class Rate(JudgeCalls, Stage):
         return frozenset(aspect.name for aspect in self.aspects if aspect.na_allowed)
 
     def labels(self) -> tuple[str, ...]:
-        """The scores, where their probabilities count."""
-        return tuple(str(score) for score in range(self.scale[0], self.scale[1] + 1))
+        """The scores; none where a list of them is read from text."""
+        return () if self.listwise_orders else tuple(str(score) for score in range(self.scale[0], self.scale[1] + 1))
 
     def read(self, completion: Completion, row: Judgment) -> Reading:
         """The score of the row's candidate."""
