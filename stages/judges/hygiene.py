@@ -26,6 +26,7 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
+_ASCII_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _JOINERS = re.compile("[\u200c\u200d]{2,}")
 # Tags in disguise: brackets, slashes and letters that look like those of a tag.
 _BRACKET = re.compile("[<＜﹤‹〈⟨❮ᐸ˂𝈶]")
@@ -39,7 +40,7 @@ _MOST = 200  # characters from a bracket that can still be the head of a tag
 def as_data(text: str) -> str:
     """`text` with \\n newlines, without special tokens and unseen characters, with the templates' own tags defused
     (`<` becomes `&lt;`), also where look-alike characters write them."""
-    if not (text.isascii() and text.isprintable()):
+    if not text.isascii() or _ASCII_UNSEEN.search(text):
         text = _JOINERS.sub("", _UNSEEN.sub("", _NEWLINES.sub("\n", text)))
     if "<" in text or "[" in text:
         text = _TAG.sub("&lt;", _without_special(text))

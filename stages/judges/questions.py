@@ -92,11 +92,17 @@ class JudgeCalls(BaseModel):
         return frozenset({"generate"} | labels | (structured if self.structured else set()))
 
     async def answered(self, questions: Sequence[Question], ctx: Context) -> list[Judgment]:
-        """A row for every call and candidate, in the order of the questions, attempts in their order. Raises EngineError."""
+        """A row for every call and candidate, in the order of the questions, attempts in their order.
+
+        The questions are about one prompt. Raises EngineError.
+        """
         made = [list(question.rows) if question.messages is None else [] for question in questions]
         waiting = [(rows, question) for rows, question in zip(made, questions, strict=True) if question.messages]
+        seed = ctx.seed(questions[0].rows[0].prompt_id, self._stage) if waiting else 0
         for attempt in range(self.max_attempts):
-            requests = [self._request(question, ctx, attempt) for _, question in waiting]
+            if not waiting:
+                break
+            requests = [self._request(question, seed, attempt) for _, question in waiting]
             answers = await answer_each(ctx.engines[self.engine], requests)
             again = []
             for (rows, question), answer in zip(waiting, answers, strict=True):
@@ -107,16 +113,15 @@ class JudgeCalls(BaseModel):
             waiting = again
         return [row for rows in made for row in rows]
 
-    def _request(self, question: Question, ctx: Context, attempt: int) -> Request:
-        row = question.rows[0]
-        seed = ctx.seed(row.prompt_id, self._stage) ^ int(row.judgment_key[:8], 16)  # told apart by the key
+    def _request(self, question: Question, seed: int, attempt: int) -> Request:
+        key = question.rows[0].judgment_key
         return Request(
             sampling=self._retry_sampling if attempt else self._sampling,
-            key=row.judgment_key,
-            seed=seed & 0x7FFFFFFF,
+            key=key,
+            seed=(seed ^ int(key[:8], 16)) & 0x7FFFFFFF,  # 31 bits, told apart by the key
             messages=question.messages,
-            labels=self.labels() if self.mode == "expected" else (),
-            structured={"choice": list(self.labels())} if self.structured else None,
+            labels=self._labels if self.mode == "expected" else (),
+            structured={"choice": list(self._labels)} if self.structured else None,
         )
 
     def _judgments(self, question: Question, answer: Answer) -> list[Judgment]:
@@ -168,7 +173,7 @@ class JudgeCalls(BaseModel):
 
     def unfit(self, candidates: Sequence[Candidate], prompt: Prompt, ctx: Context) -> dict[str, Status]:
         """Candidates that are not shown to this judge, and the status that says why: `na` (own family), `too_long`."""
-        long = len(prompt_text(prompt.messages)) > self.max_chars
+        long = sum([len(message.content) for message in prompt.messages]) > self.max_chars
         found: dict[str, Status] = {
             c.candidate_id: "too_long" for c in candidates if long or len(c.text) > self.max_chars
         }
@@ -185,6 +190,10 @@ class JudgeCalls(BaseModel):
     @cached_property
     def _stage(self) -> str:
         return type(self).__name__.lower()
+
+    @cached_property
+    def _labels(self) -> tuple[str, ...]:
+        return self.labels()
 
     @cached_property
     def _template(self) -> Template:

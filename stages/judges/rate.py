@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from pipeline.engine import Completion, Sampling
 from pipeline.errors import PlanError
 from pipeline.prompts import Template, load_template
-from pipeline.records import Candidate, Judgment, Message
+from pipeline.records import Candidate, Judgment
 from pipeline.stage import Context, Example, Stage
 from stages.judges.aspects import ASPECTS, Aspect, described
 from stages.judges.hygiene import as_data
@@ -162,16 +162,17 @@ class Rate(JudgeCalls, Stage):
         prompt = example.prompt
         unfit, about = self.unfit(example.candidates, prompt, ctx), self.about(prompt)
         frame = self.frame(prompt.prompt_id, mode, ctx, self.scale)
+        asked = [(aspect.name, aspect.variables(self.scale[0])) for aspect in aspects]
         questions = []
         for candidate in example.candidates:
             status, who = unfit.get(candidate.candidate_id, "ok"), (candidate.candidate_id,)
             response = as_data(candidate.text) if status == "ok" else ""
-            for aspect in aspects:
+            for aspect, variables in asked:
                 messages = None
                 if status == "ok":
-                    messages = self._render(aspect, about | {"response": response})
+                    messages = self._template.render(response=response, **about, **variables)
                 for k in range(self.samples):
-                    row = self.row(frame, who, aspect=aspect.name, sample_idx=k, status=status)
+                    row = self.row(frame, who, aspect=aspect, sample_idx=k, status=status)
                     questions.append(Question((row,), messages))
         return questions
 
@@ -189,13 +190,11 @@ class Rate(JudgeCalls, Stage):
         for aspect in aspects if shown else ():
             for k in range(self.listwise_orders):
                 places = shuffled(list(shown), k, ctx.run_seed, prompt.prompt_id, frame.judge_id, aspect.name)
-                messages = self._render(aspect, about | {"responses": [shown[who] for who in places]})
+                variables = aspect.variables(self.scale[0])
+                messages = self._template.render(responses=[shown[who] for who in places], **about, **variables)
                 rows = [
                     self.row(frame, (who,), order=place, aspect=aspect.name, sample_idx=k)
                     for place, who in enumerate(places)
                 ]
                 questions.append(Question(tuple(rows), messages))
         return questions
-
-    def _render(self, aspect: Aspect, variables: dict[str, Any]) -> tuple[Message, ...]:
-        return self._template.render(**variables, **aspect.variables(self.scale[0]))

@@ -47,7 +47,7 @@ async def test_a_checklist_is_one_score_of_a_candidate() -> None:
     rows, _ = await judged(Checklist(engine="judge", criteria=CRITERIA, mode="parsed"), literal, "42", "41")
     scores = candidate_scores(rows)
     assert [scores[c].value for c in ("c0", "c1")] == [pytest.approx(4 / 5), 0.0]
-    assert [(s.aspect, s.raw, s.scale_max) for s in scores["c0"].scores] == [("checklist", pytest.approx(80), 100.0)]
+    assert [(s.aspect, s.raw, s.scale_max) for s in scores["c0"].scores] == [("checklist", 80.0, 100.0)]
 
 
 async def test_a_quarter_of_the_answers_may_be_missing_and_no_more() -> None:

@@ -127,4 +127,4 @@ async def test_what_is_not_shown_has_a_row_that_says_why() -> None:
 )
 def test_a_config_that_cannot_work_is_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(PlanError, match=message):
-        Rate(engine="judge", **fields).check()  # type: ignore[arg-type]
+        Rate(engine="judge", **fields).check()

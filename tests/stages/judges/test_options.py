@@ -75,7 +75,8 @@ def test_the_preference_is_the_share_of_the_first_with_half_of_the_ties() -> Non
     labels = {"A": 0.54, "B": 0.18, "T": 0.18}
     reading = read_preference(said("A", labels), SIDES, first=True, ties=True)
     assert reading.value == pytest.approx((0.54 + 0.09) / 0.9)
-    assert (reading.mode, reading.mass) == (1.0, pytest.approx(0.9))
+    assert reading.mode == 1.0
+    assert reading.mass == pytest.approx(0.9)
     assert reading.probs is not None
     assert {p.label: p.p for p in reading.probs} == pytest.approx({"A": 0.6, "B": 0.2, "T": 0.2})
 
@@ -93,7 +94,8 @@ def test_a_tie_that_was_not_offered_is_out_of_range_and_no_half() -> None:
 
 def test_little_mass_on_the_labels_is_no_preference() -> None:
     reading = read_preference(said("A", {"A": 0.3, "B": 0.1}), SIDES, first=True, ties=True)
-    assert (reading.status, reading.value, reading.mass) == ("low_mass", None, pytest.approx(0.4))
+    assert (reading.status, reading.value) == ("low_mass", None)
+    assert reading.mass == pytest.approx(0.4)
     assert read_yes_no(said("Yes", {"Yes": 0.3, "No": 0.1}), ANSWERS).status == "low_mass"
 
 

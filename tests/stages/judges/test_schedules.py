@@ -55,7 +55,7 @@ def test_in_a_swiss_round_everybody_meets_one_new_rival(names: list[str], n: int
 
 
 def test_winners_of_a_swiss_round_meet_winners() -> None:
-    strength = {name: -i for i, name in enumerate(NAMES[:4])}
+    strength = {name: -float(i) for i, name in enumerate(NAMES[:4])}
     first, second = played(swiss(NAMES[:4], 2), strength)
     winners = {max(d, key=strength.__getitem__) for d in first}
     assert set(second[0]) == winners
