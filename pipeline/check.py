@@ -10,6 +10,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -207,6 +208,13 @@ def device_memory() -> str:
 
 
 def _print_disk(plan: Plan, rows: int) -> None:
-    free = shutil.disk_usage(".").free
     shards = -(-rows // plan.config.shard_size)
-    print(f"  {shards:,} shards in each of {len(plan.jobs)} jobs; {free / 2**30:,.0f} GiB of disk free")
+    print(f"  {shards:,} shards in each of {len(plan.jobs)} jobs{_free(plan.config.runs_dir)}")
+
+
+def _free(runs_dir: str) -> str:
+    """Room where runs lie, or will lie; an object store tells of none."""
+    if "://" in runs_dir:
+        return ""
+    there = next(folder for folder in (Path(runs_dir).absolute() / "run").parents if folder.exists())
+    return f"; {shutil.disk_usage(there).free / 2**30:,.0f} GiB free in {runs_dir}"

@@ -48,7 +48,7 @@ def test_a_shipped_config_holds_on_rows_of_its_kind(
     file.write_text("".join(_row(i) + "\n" for i in range(12)), encoding="utf-8")
     check(_local(read_config(name), file), n=8)
     told = capsys.readouterr().out
-    makes_answers = {"enrich": "prompts", "abacus_search": "search"}.get(name, "generate")
+    makes_answers = {"enrich": "prompts", "abacus_search": "search", "math_steps": "search"}.get(name, "generate")
     assert f"{makes_answers}: 8 in, 0 rejected" in told
     assert "export: 8 in, 0 rejected" in told
 

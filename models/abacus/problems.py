@@ -157,6 +157,12 @@ def make_problems(seed: int, count: int, split: str) -> list[Problem]:
     return list(found.values())
 
 
+def write_problems(file: Path, problems: Sequence[Problem]) -> None:
+    """JSON lines of prompt and answer."""
+    rows = ({"prompt": p.text, "answer": str(p.answer)} for p in problems)
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write problems as JSON lines of prompt and answer."""
     parser = argparse.ArgumentParser(prog="python -m models.abacus.problems", description=main.__doc__)
@@ -165,10 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", choices=SPLITS, default="quickstart")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("problems.jsonl"))
     options = parser.parse_args(argv)
-    rows = (
-        {"prompt": p.text, "answer": str(p.answer)} for p in make_problems(options.seed, options.count, options.split)
-    )
-    options.out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_problems(options.out, make_problems(options.seed, options.count, options.split))
     print(f"{options.count} problems in {options.out}")
     return 0
 

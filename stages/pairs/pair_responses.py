@@ -36,7 +36,7 @@ class PairResponses(Stage):
     """Picks chosen and rejected answers. Every pair it considers is kept, or refused with a reason that is counted.
 
     Counts: `kept`, `refused:<reason>` (with a reject row), `over_cap`, `dropped:<reason>` (candidates),
-    `no_pair:<reason>` (prompts).
+    `no_pair:<reason>` (prompts), `warned:deviations_of_fewer_than_20` (prompts; max_vs_mu_ksigma is best_worst there).
     """
 
     strategy: Literal[
@@ -65,6 +65,8 @@ class PairResponses(Stage):
             ctx.count(f"dropped:{reason}", n)
         scored = [Scored(e.candidate.candidate_id, e.candidate.text, e.score) for e in entries]
         pool = rank(scored, ctx.run_seed, example.prompt.prompt_id)
+        if self.strategy == "max_vs_mu_ksigma" and len(pool.entries) < 20:
+            ctx.count("warned:deviations_of_fewer_than_20")
         by_id = {e.candidate.candidate_id: e for e in entries}
         ranked = [
             msgspec.structs.replace(by_id[e.candidate_id], score=e.score) for e in pool.entries

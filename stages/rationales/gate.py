@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from pipeline.records import Rationale, Span, Verification
+from stages.rationales.attributions import misattributed
 from stages.rationales.claims import find_claims
 from stages.rationales.leaks import decides_by_length, decides_by_order, leak_words
 from stages.rationales.quotes import copy_ratio, find_quote
@@ -81,6 +82,7 @@ def gate(reply: Reply, shown: Shown, limits: Limits, truncated: bool = False) ->
         ("leak", bool(leaks)),
         ("position_or_length", position),
         ("false_claim", false > 0),
+        ("misattributed", bool(misattributed(prose, by_side))),
     )
     verify = Verification(
         label_consistent=consistent,

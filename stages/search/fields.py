@@ -75,6 +75,8 @@ class Grading(Critic):
 class SearchFields(SearchRules):
     """preset: name of a set of rules, over which the other fields are laid (stages/search/presets.py).
 
+    share: of the prompts, drawn by hash: trees cost more than answers.
+
     delimiters: strings that end a step. sampling: of steps and roll-outs; their number and length are rules.
 
     Sources of values: verify (ends, against the reference), self_eval, judge, and `rollouts` completions of each step
@@ -85,6 +87,7 @@ class SearchFields(SearchRules):
 
     preset: str = "default"
     engine: str
+    share: float = Field(1.0, gt=0, le=1)
     delimiters: tuple[str, ...] = Field(("\n\n",), min_length=1)
     sampling: Sampling = Sampling()
     verify: AnswerCheck | None = AnswerCheck()

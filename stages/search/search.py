@@ -27,9 +27,9 @@ from stages.search.rows import rows
 class Search(SearchFields, Stage):
     """Trees, and their nodes. A prompt that cannot be asked at all is a reject.
 
-    Counts: `tree:<status>`, `end:<terminal reason>`, `verify:<status>`, `dropped:<reason>` (samples that are no steps),
-    `merged` (samples equal to a sibling), `refused:<reason>` (requests that an engine can never answer), and
-    `self_eval:no_option`, `judge:no_option`.
+    Counts: `not_drawn`, `tree:<status>`, `end:<terminal reason>`, `verify:<status>`, `dropped:<reason>` (samples that
+    are no steps), `merged` (samples equal to a sibling), `refused:<reason>` (requests that an engine can never answer),
+    and `self_eval:no_option`, `judge:no_option`.
     """
 
     version: ClassVar[int] = 1
@@ -72,7 +72,11 @@ class Search(SearchFields, Stage):
         return self.max_trees
 
     async def process(self, example: Example[Prompt], ctx: Context) -> list[Tree | Node]:
-        """The tree and its nodes in order of creation. Raises Rejected and EngineError."""
+        """The tree and its nodes in order of creation; nothing for a prompt that was not drawn. Raises Rejected and
+        EngineError."""
+        if ids.seed(ctx.run_seed, ctx.job, "share", example.prompt.base_prompt_id) >= self.share * 2**31:
+            ctx.count("not_drawn")
+            return []
         identity = self._identity(example.prompt, ctx)
         search = TreeSearch(self, identity.tree_id, ctx.run_seed)
         answering = Answering(self, example.prompt, identity.tree_id, ctx)
@@ -101,5 +105,5 @@ class Search(SearchFields, Stage):
 
     @cached_property
     def _config(self) -> str:
-        fields = self.model_dump(mode="json", exclude=set(self.not_identity))
+        fields = self.model_dump(mode="json", exclude={*self.not_identity, "share"})
         return msgspec.json.encode(fields, order="deterministic").decode()

@@ -216,6 +216,17 @@ class ParquetFiles:
             if skip >= batch.num_rows:
                 skip -= batch.num_rows
                 continue
-            for row in batch.slice(skip).to_pylist():
-                yield 0, row
+            yield from ((0, row) for row in _unpacked(batch.slice(skip)))
             skip = 0
+
+
+def _unpacked(batch: pa.RecordBatch) -> Iterator[Row | Rejected]:
+    """The rows of a batch. Parquet's text may hold any bytes: a row whose text is no UTF-8 costs that row."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError as error:
+        if batch.num_rows == 1:
+            yield Rejected("invalid_utf8", f"byte {error.object[error.start]:#04x} is no UTF-8")
+        else:
+            for row in range(batch.num_rows):
+                yield from _unpacked(batch.slice(row, 1))

@@ -291,6 +291,13 @@ def test_faults_never_raise_the_number_of_pairs(values: list[float], strategy: s
         assert len(faulty) <= len(clean)
 
 
+def test_deviations_of_a_small_pool_are_warned_of() -> None:
+    candidates = [answer(f"c{i}") for i in range(20)]
+    judgments = [rated(f"c{i}", i / 20) for i in range(20)]
+    warned = [run(candidates[:n], judgments[:n], strategy="max_vs_mu_ksigma")[2] for n in (19, 20)]
+    assert ["warned:deviations_of_fewer_than_20" in counts for counts in warned] == [True, False]
+
+
 def test_an_unknown_strategy_is_an_error() -> None:
     with pytest.raises(ValidationError, match="best_worst"):
         PairResponses.model_validate({"strategy": "best"})

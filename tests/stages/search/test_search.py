@@ -129,6 +129,15 @@ async def test_the_order_of_completion_changes_no_row(fields: dict[str, Any]) ->
         assert await grown(await context("unsteady"), **CRITIC, **fields) == steady
 
 
+async def test_a_share_of_the_prompts_gives_the_trees_it_would_have_had_anyway() -> None:
+    ctx, prompts = await context(), [Prompt(f"p{i}", f"p{i}", SUM.messages, "23") for i in range(60)]
+    some = [await Search(**FIELDS, share=0.3).process(Example(prompt), ctx) for prompt in prompts]
+    assert 8 <= sum(map(bool, some)) <= 30
+    assert ctx.counts["not_drawn"] == some.count([])
+    drawn = next(i for i, rows in enumerate(some) if rows)
+    assert some[drawn] == await Search(**FIELDS).process(Example(prompts[drawn]), ctx)
+
+
 async def test_another_run_seed_is_another_tree() -> None:
     one, other = await grown(await context()), await grown(await context(seed=2))
     assert one[0].tree_id != other[0].tree_id

@@ -95,6 +95,18 @@ def test_a_row_that_is_no_prompt_is_rejected_with_file_and_line(tmp_path: Path, 
     assert index.rows == 3
 
 
+def test_text_in_parquet_that_is_no_utf8_costs_that_row(tmp_path: Path) -> None:
+    raw = pa.array([b"a", b"caf\xe9", b"b"], pa.binary())
+    text = pa.StringArray.from_buffers(3, raw.buffers()[1], raw.buffers()[2])  # unchecked, as other writers leave it
+    pq.write_table(pa.table({"question": text, "answer": ["1", "2", "3"]}), tmp_path / "in.parquet")
+    rows, index = everything(stage(tmp_path / "in.parquet"))
+    assert [(r.reason, r.detail) for r in only(rows, Reject)] == [
+        ("invalid_utf8", "in.parquet:2: byte 0xe9 is no UTF-8")
+    ]  # fmt: skip
+    assert [p.text for p in only(rows, Prompt)] == ["a", "b"]
+    assert index.rows == 3
+
+
 NAN = float("nan")  # Python writes it into JSON; one such value must not cost the row
 
 
