@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import Rejected
 
@@ -37,6 +37,12 @@ class Criterion(BaseModel):
 
     text: str = Field(min_length=1, max_length=1000)
     weight: float = Field(1.0, ge=-3, le=3)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_alone(cls, value: Any) -> Any:
+        """A text is a criterion of weight 1."""
+        return {"text": value} if isinstance(value, str) else value
 
     @field_validator("weight")
     @classmethod

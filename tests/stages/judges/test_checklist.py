@@ -16,7 +16,7 @@ from pipeline.records import Judgment
 from stages.judges.checklist import Checklist
 from stages.judges.scores import candidate_scores
 
-CRITERIA = [{"text": "Says 42.", "weight": 3}, {"text": "Says 41.", "weight": -1}, {"text": "Greets.", "weight": 1}]
+CRITERIA = [{"text": "Says 42.", "weight": 3}, {"text": "Says 41.", "weight": -1}, "Greets."]
 WRITTEN = json.dumps([{"criterion": f"Says {n}.", "weight": 1} for n in (41, 42, 43, 44)])
 
 
