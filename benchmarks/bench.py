@@ -18,7 +18,7 @@ from rich.table import Table
 from benchmarks.figures import Figure
 
 RESULTS = Path(__file__).with_name("results.json")
-TABLES = ("framework", "generate_vs_raw", "driver_memory", "quickstart", "abacus", "rationales")
+TABLES = ("framework", "generate_vs_raw", "driver_memory", "quickstart", "abacus", "rationales", "injection")
 
 
 def merge(figures: list[Figure], command: str) -> None:

@@ -78,7 +78,7 @@ class CountingEngine(LiveEngine):
             draw = ids.seed(request.seed, sample)
             label = request.labels[draw % len(request.labels)] if request.labels else str(draw % 100)
             labels = {name: -0.1 if name == label else -3.0 for name in request.labels} or None
-            text = f"Answer: {label}\nScore: {label}"
+            text = f"Answer: {label}\nVerdict: {label}"  # which every judge's parser reads
             if request.want_token_texts and request.sampling.stop:  # a step, so that searches go on
                 text = f"{draw} + 1 = {draw + 1}{request.sampling.stop[0]}"
             made.append(Completion(text, "stop", length, 8, labels=labels))

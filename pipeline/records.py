@@ -126,10 +126,11 @@ class Judgment(Record, frozen=True):
     judge_family: str | None = None
     template_id: str | None = None
     template_hash: str | None = None
-    order: int | None = None  # 0 = first candidate shown first
+    order: int | None = None  # pairwise: 0 = first candidate shown first; listwise: place of the candidate, from 0
     aspect: str | None = None
+    weight: float | None = None  # of a criterion, -3 … 3; negative where to meet it is a fault
     sample_idx: int = 0
-    attempt: int = 0
+    attempt: int = 0  # repeats of a failed call, each a row
     label_probs: tuple[LabelProb, ...] | None = None
     label_mass: float | None = None
     logprob_source: str = "none"  # none, raw, processed

@@ -1,73 +1,62 @@
-"""rate: pointwise scores by a judge. One call per candidate, aspect and sample; every call is a row (spec C3 J1)."""
+"""rate: scores by a judge, one call per candidate, aspect and sample, or listwise; every call is a row (spec C3 J1, J4).
+
+- {stage: rate, engine: judge, aspects: [correctness, clarity]}
+- {stage: rate, engine: judge, aspects: [ultrafeedback], listwise_orders: 2}
+- {stage: rate, engine: judge, aspects: [helpsteer], scale: [0, 4]}
+- {stage: rate, engine: judge, template: prometheus, rubric_column: rubric, reason: true}
+- stage: rate
+  engine: judge
+  scale: [0, 2]
+  aspects: [{role: a pharmacist who answers patients, norms: {dosage: "Never names a dose without its source."}}]
+"""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from msgspec import Struct
 from pydantic import Field, field_validator
 
-from pipeline import ids
-from pipeline.engine import Completion, Request, Sampling
-from pipeline.errors import PlanError, Rejected
-from pipeline.prompts import Template
-from pipeline.records import Candidate, Judgment, Message, Status
+from pipeline.engine import Completion, Sampling
+from pipeline.errors import PlanError
+from pipeline.prompts import Template, load_template
+from pipeline.records import Candidate, Judgment
 from pipeline.stage import Context, Example, Stage
-from stages.judges.aspects import ASPECTS, Aspect
-from stages.judges.calls import answer_each
-from stages.judges.families import model_family, own_family
-from stages.judges.hygiene import as_data, prompt_text
+from stages.judges.aspects import ASPECTS, Aspect, described
+from stages.judges.hygiene import as_data
+from stages.judges.listwise import read_listed, shuffled
+from stages.judges.questions import JudgeCalls, Question
+from stages.judges.rubrics import kept_column, read_rubric
 from stages.judges.verdicts import Reading, ScoreRule, read_score
 
 
-class _Call(Struct, frozen=True, gc=False):
-    """One question: which candidate, aspect and sample; `request` is None where there is no need to ask."""
+class Rate(JudgeCalls, Stage):
+    """Scores every candidate on every aspect. Further fields: JudgeCalls.
 
-    candidate: Candidate
-    aspect: Aspect
-    sample_idx: int
-    key: str
-    request: Request | None
-    status: Status  # when not asked
-
-
-class Rate(Stage):
-    """Scores every candidate on every aspect.
-
-    aspects: names of the library (stages/judges/aspects.py) or {name, description, levels, na_allowed}.
+    aspects: names of the library or of sets of it (stages/judges/aspects.py: ultrafeedback, helpsteer), described ones
+    {name, description, levels, na_allowed}, or the norms of a role {role, norms: {name: text}} (three levels).
+    rubric_column: a kept column of the source with a rubric for each prompt, which takes the place of the aspects:
+    Prometheus's {criteria, score1_description, …}. A prompt without one is rejected.
     scale: lowest and highest integer.
-    mode: `expected` takes the mean of the label distribution where the score was written (the written number, with
-    logprob_source none, where the engine saw no label there); `parsed` takes the written number.
-    reason: the judge thinks first and writes the score last; else it answers with the score alone.
-    samples: calls per aspect. sampling: default greedy for one sample, else temperature 0.7.
-    label_mass_min: with less probability on labels the judge wanted to say something else (`low_mass`).
-    show_reference: the judge sees the reference where there is one.
-    exclude_same_family: in a pool of several model families the judge does not score its own.
-    max_chars: a longer prompt or candidate is `too_long`, never cut.
-    structured: restricts a direct answer to the labels.
+    listwise_orders: 0 shows each candidate alone; else all are shown in one prompt, in that many shuffled orders (2 or
+    more: the place in a list biases), and get a written score each. A row says in `order` at which place its
+    candidate stood, from 0.
     """
 
-    engine: str
-    template: str = "default"
     aspects: tuple[Aspect, ...] = Field((ASPECTS["helpfulness"],), min_length=1)
+    rubric_column: str | None = None
     scale: tuple[int, int] = (1, 5)
-    mode: Literal["expected", "parsed"] = "expected"
-    reason: bool = False
-    samples: int = Field(1, ge=1, le=256)
-    sampling: Sampling | None = None
-    label_mass_min: float = Field(0.5, ge=0, le=1)
-    show_reference: bool = True
-    exclude_same_family: bool = True
-    max_chars: int = Field(40_000, ge=1)
-    structured: bool = False
+    listwise_orders: int = Field(0, ge=0, le=64)
 
+    version: ClassVar[int] = 2
     template_variables: ClassVar[frozenset[str]] = frozenset(
         {
             "prompt",
             "response",
+            "responses",
             "reference",
             "aspect",
+            "role",
             "description",
             "scale",
             "scale_min",
@@ -81,23 +70,17 @@ class Rate(Stage):
     @classmethod
     def _described(cls, value: Any) -> Any:
         """Names become the aspects of the library, so that their full texts are part of the recipe."""
-        if not isinstance(value, (list, tuple)):
-            return value
-        if unknown := [a for a in value if isinstance(a, str) and a not in ASPECTS]:
-            raise ValueError(
-                f"unknown aspect {', '.join(unknown)}; aspects: {', '.join(ASPECTS)}; "
-                "or give name, description and levels"
-            )
-        return tuple(ASPECTS[a] if isinstance(a, str) else a for a in value)
+        return tuple(described(value)) if isinstance(value, (list, tuple)) else value
 
     def check(self) -> None:
         """Raises PlanError when scale, levels, labels and answer form do not fit together."""
+        super().check()
         low, high = self.scale
         if low >= high:
             raise PlanError(f"rate: scale {low}–{high} has no width; give the lowest and the highest score")
-        if self.mode == "expected" and (low < 0 or high > 9):
+        if self.mode == "expected" and not self.listwise_orders and (low < 0 or high > 9):
             raise PlanError(f"rate: mode expected needs scores of one digit, scale is {low}–{high}; use mode parsed")
-        for aspect in self.aspects:
+        for aspect in self.aspects if self.rubric_column is None else ():
             if len(aspect.levels) != high - low + 1:
                 raise PlanError(
                     f"rate: aspect {aspect.name} describes {len(aspect.levels)} levels, "
@@ -105,143 +88,113 @@ class Rate(Stage):
                 )
         if len({a.name for a in self.aspects}) < len(self.aspects):
             raise PlanError("rate: two aspects have the same name; every aspect needs its own")
-        if self.reason and self.structured:
+        self._check_listwise()
+
+    def _check_listwise(self) -> None:
+        shown = "responses" in self._template.variables
+        if self.listwise_orders == 1:
             raise PlanError(
-                "rate: structured restricts the answer to a score, which leaves no room to reason; choose one"
+                "rate: listwise_orders 1 leaves the bias of one order; give 2 or more, or 0 for single calls"
             )
-        if self._sampling.n != 1:
-            raise PlanError(f"rate: sampling.n is {self._sampling.n}; the number of calls per aspect is set by samples")
+        if shown != bool(self.listwise_orders):
+            raise PlanError(
+                f"rate: template {self.template} shows {'all candidates' if shown else 'one candidate'}, "
+                f"listwise_orders is {self.listwise_orders}; all are shown by the template listwise"
+            )
+        if self.listwise_orders and (self.structured or self.samples > 1):
+            raise PlanError(
+                "rate: listwise answers are several scores: neither structured nor samples; raise listwise_orders"
+            )
 
     def capabilities(self, alias: str) -> frozenset[str]:
-        """`labels` in mode expected, `structured` where asked for."""
-        wanted = {
-            "generate",
-            *(["labels"] if self.mode == "expected" else []),
-            *(["structured"] if self.structured else []),
-        }
-        return frozenset(wanted)
+        """As JudgeCalls; listwise scores are read from text."""
+        return frozenset({"generate"}) if self.listwise_orders else super().capabilities(alias)
+
+    def templates(self) -> tuple[Template, ...]:
+        """The template; `listwise` stands in for the default where lists are shown."""
+        return (self._template,)
 
     @cached_property
     def _template(self) -> Template:
-        return self.templates()[0]
+        listwise = self.listwise_orders and self.template == "default"
+        return load_template("rate", "listwise" if listwise else self.template)
 
     @cached_property
     def _sampling(self) -> Sampling:
-        greedy = 0.0 if self.samples == 1 else 0.7
-        return self.sampling or Sampling(temperature=greedy, max_tokens=1024 if self.reason else 8)
+        if self.listwise_orders and self.sampling is None:
+            return Sampling(temperature=0.0, max_tokens=2048 if self.reason else 512)
+        return super()._sampling
 
     @cached_property
     def _rule(self) -> ScoreRule:
         low, high = self.scale
-        labels = {str(score): float(score) for score in range(low, high + 1)} if self.mode == "expected" else {}
-        return ScoreRule(low, high, labels, self.label_mass_min, self.reason)
+        return ScoreRule(low, high, {score: float(score) for score in self.labels()}, self.label_mass_min, self.reason)
 
     @cached_property
-    def _choice(self) -> dict[str, Any] | None:
-        low, high = self.scale
-        return {"choice": [str(score) for score in range(low, high + 1)]} if self.structured else None
+    def _na_allowed(self) -> frozenset[str]:
+        return frozenset(aspect.name for aspect in self.aspects if aspect.na_allowed)
 
-    @cached_property
-    def _identity(self) -> str:
-        fields = {"sampling": self._sampling.model_dump(mode="json"), "mode": self.mode, "structured": self.structured}
-        return ids.content_hash("rate/1", self.version, self._template.sha256, fields)
+    def labels(self) -> tuple[str, ...]:
+        """The scores; none where a list of them is read from text."""
+        return () if self.listwise_orders else tuple(str(score) for score in range(self.scale[0], self.scale[1] + 1))
 
-    @cached_property
-    def _asked(self) -> list[tuple[Aspect, dict[str, Any]]]:
-        return [
-            (a, {**a.variables(self.scale[0]), "scale_max": self.scale[1], "reason": self.reason}) for a in self.aspects
-        ]
+    def read(self, completion: Completion, row: Judgment) -> Reading:
+        """The score of the row's candidate."""
+        na_allowed = row.aspect in self._na_allowed and row.mode != "rubric"
+        if row.mode == "listwise":
+            return read_listed(completion, self._rule, (row.order or 0) + 1, na_allowed)
+        return read_score(completion, self._rule, na_allowed)
 
     async def process(self, example: Example[Candidate], ctx: Context) -> list[Judgment]:
-        """One judgment per (candidate, aspect, sample), mode `aspect`. Raises EngineError."""
-        judge = ctx.engine_models.get(self.engine) or self.engine
-        calls = self._calls(example, ctx, judge)
-        asked = [(i, call.request) for i, call in enumerate(calls) if call.request is not None]
-        answers: list[Completion | Rejected | None] = [None] * len(calls)
-        for (i, _), answer in zip(
-            asked, await answer_each(ctx.engines[self.engine], [r for _, r in asked]), strict=True
-        ):
-            answers[i] = answer
-        family = ctx.engine_families.get(self.engine) or model_family(judge)
-        return [
-            self._judgment(call, answer, ctx.job, (judge, family)) for call, answer in zip(calls, answers, strict=True)
-        ]
+        """Judgments of mode `aspect`, `rubric` or `listwise`. Raises EngineError, and Rejected for a prompt without rubric."""
+        aspects, mode = self.aspects, "aspect"
+        if self.rubric_column is not None:
+            rubric = read_rubric(kept_column(example.prompt, self.rubric_column), self.scale[1] - self.scale[0] + 1)
+            aspects, mode = (rubric,), "rubric"
+        if self.listwise_orders:
+            return await self.answered(self._lists(example, aspects, ctx), ctx)
+        return await self.answered(self._singles(example, aspects, mode, ctx), ctx)
 
-    def _calls(self, example: Example[Candidate], ctx: Context, judge: str) -> list[_Call]:
+    def _singles(
+        self, example: Example[Candidate], aspects: tuple[Aspect, ...], mode: str, ctx: Context
+    ) -> list[Question]:
         """The questions, in the order of candidates, aspects, samples."""
         prompt = example.prompt
-        question = prompt_text(prompt.messages)
-        reference = as_data(prompt.reference) if self.show_reference and prompt.reference else None
-        own = own_family(example.candidates, ctx.engine_families.get(self.engine) or judge)
-        frame = (judge, ctx.seed(prompt.prompt_id, "rate"))
-        calls: list[_Call] = []
+        unfit, about = self.unfit(example.candidates, prompt, ctx), self.about(prompt)
+        frame = self.frame(prompt.prompt_id, mode, ctx, self.scale)
+        asked = [(aspect.name, aspect.variables(self.scale[0])) for aspect in aspects]
+        questions = []
         for candidate in example.candidates:
-            status: Status = "na" if self.exclude_same_family and candidate.candidate_id in own else "ok"
-            if status == "ok" and max(len(question), len(candidate.text)) > self.max_chars:
-                status = "too_long"
+            status, who = unfit.get(candidate.candidate_id, "ok"), (candidate.candidate_id,)
             response = as_data(candidate.text) if status == "ok" else ""
-            for aspect, variables in self._asked:
-                asked: tuple[Message, ...] | Status = status
+            for aspect, variables in asked:
+                messages = None
                 if status == "ok":
-                    asked = self._template.render(prompt=question, response=response, reference=reference, **variables)
-                calls += [self._call(candidate, aspect, k, asked, frame) for k in range(self.samples)]
-        return calls
+                    messages = self._template.render(response=response, **about, **variables)
+                for k in range(self.samples):
+                    row = self.row(frame, who, aspect=aspect, sample_idx=k, status=status)
+                    questions.append(Question((row,), messages))
+        return questions
 
-    def _call(
-        self,
-        candidate: Candidate,
-        aspect: Aspect,
-        sample_idx: int,
-        asked: tuple[Message, ...] | Status,
-        frame: tuple[str, int],
-    ) -> _Call:
-        """One question: its messages, or the status that says why it is not asked. frame: judge and seed."""
-        judge, seed = frame
-        who = (candidate.prompt_id, [candidate.candidate_id], None)  # None: no order, it stands alone
-        key = ids.content_hash("judgment/1", self._identity, judge, *who, aspect.name, sample_idx)
-        if isinstance(asked, str):
-            return _Call(candidate, aspect, sample_idx, key, None, asked)
-        request = Request(
-            sampling=self._sampling,
-            key=key,
-            seed=(seed ^ int(key[:8], 16)) & 0x7FFFFFFF,  # 31 bits, told apart by the key
-            messages=asked,
-            labels=tuple(self._rule.labels),
-            structured=self._choice,
-        )
-        return _Call(candidate, aspect, sample_idx, key, request, "ok")
-
-    def _judgment(
-        self, call: _Call, answer: Completion | Rejected | None, job: str, judge: tuple[str, str | None]
-    ) -> Judgment:
-        completion = answer if isinstance(answer, Completion) else None
-        if completion is not None:
-            reading = read_score(completion, self._rule, call.aspect.na_allowed)
-        else:
-            reading = Reading("too_long" if isinstance(answer, Rejected) else call.status)
-        low, high = self.scale
-        return Judgment(
-            prompt_id=call.candidate.prompt_id,
-            judgment_key=call.key,
-            job=job,
-            mode="aspect",
-            judge_id=judge[0],
-            cand_ids=(call.candidate.candidate_id,),
-            status=reading.status,
-            value=reading.value,
-            value_mode=reading.mode,
-            scale_min=float(low),
-            scale_max=float(high),
-            judge_family=judge[1],
-            template_id=self._template.name,
-            template_hash=self._template.sha256,
-            aspect=call.aspect.name,
-            sample_idx=call.sample_idx,
-            label_probs=reading.probs,
-            label_mass=reading.mass,
-            logprob_source="none" if reading.mass is None else "raw",
-            reasoning=reading.reasoning,
-            raw_text=completion.text if completion is not None else None,
-            n_in=completion.n_prompt_tokens if completion is not None else None,
-            n_out=completion.n_tokens if completion is not None else None,
-        )
+    def _lists(self, example: Example[Candidate], aspects: tuple[Aspect, ...], ctx: Context) -> list[Question]:
+        """The questions, in the order of aspects, orders; first the candidates that are not asked about."""
+        prompt = example.prompt
+        unfit, about = self.unfit(example.candidates, prompt, ctx), self.about(prompt)
+        frame = self.frame(prompt.prompt_id, "listwise", ctx, self.scale)
+        shown = {c.candidate_id: as_data(c.text) for c in example.candidates if c.candidate_id not in unfit}
+        questions = [
+            Question((self.row(frame, (who,), aspect=aspect.name, status=status),), None)
+            for who, status in unfit.items()
+            for aspect in aspects
+        ]
+        for aspect in aspects if shown else ():
+            for k in range(self.listwise_orders):
+                places = shuffled(list(shown), k, ctx.run_seed, prompt.prompt_id, frame.judge_id, aspect.name)
+                variables = aspect.variables(self.scale[0])
+                messages = self._template.render(responses=[shown[who] for who in places], **about, **variables)
+                rows = [
+                    self.row(frame, (who,), order=place, aspect=aspect.name, sample_idx=k)
+                    for place, who in enumerate(places)
+                ]
+                questions.append(Question(tuple(rows), messages))
+        return questions

@@ -9,6 +9,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from pipeline.records import Judgment
+from stages.judges.criteria import checklist_score
 
 Source = tuple[str, str, str | None]  # job, judge, aspect
 K = TypeVar("K")
@@ -44,15 +45,32 @@ class CandidateScore(Struct, frozen=True, gc=False):
 
 
 class _Tally:
-    """What was collected for one candidate so far."""
+    """What was collected for one candidate so far. criteria: criterion -> weight and answers, of each checklist."""
 
-    __slots__ = ("failed", "ok", "outcomes", "samples")
+    __slots__ = ("criteria", "failed", "ok", "outcomes", "samples")
 
     def __init__(self) -> None:
         self.samples: dict[Source, list[float]] = {}
+        self.criteria: dict[Source, dict[str | None, tuple[float, list[float]]]] = {}
         self.outcomes: set[bool] = set()
         self.ok = 0
         self.failed = 0
+
+    def checked(self, judgment: Judgment) -> Source:
+        """Files the answer to a criterion; returns the checklist it belongs to."""
+        source = (judgment.job, judgment.judge_id, "checklist")
+        if judgment.status != "na":
+            criteria = self.criteria.setdefault(source, {})
+            answers = criteria.setdefault(judgment.aspect, (judgment.weight or 1.0, []))[1]
+            answers += [] if judgment.value is None else [judgment.value]
+        return source
+
+    def sum_up(self) -> None:
+        """Makes one sample of each checklist that was answered."""
+        for source, criteria in self.criteria.items():
+            means = [(weight, sum(a) / len(a) if a else None) for weight, a in criteria.values()]
+            if (score := checklist_score(means)) is not None:
+                self.samples[source] = [score]
 
 
 def candidate_scores(
@@ -61,8 +79,8 @@ def candidate_scores(
     """Scores of the candidates that `judgments` (of one prompt, any jobs) concern, by candidate id.
 
     weights: aspect name -> weight; aspects not named weigh 1. Several judges of an aspect share its weight. An aspect
-    that was asked for anywhere in `judgments` counts towards the total even where its answer is missing. Judgments of
-    more than one candidate (pairwise, listwise) are left to the pairwise aggregation.
+    that was asked for anywhere in `judgments` counts towards the total even where its answer is missing. The criteria
+    of a checklist make one score, aspect `checklist`. Judgments of two candidates are left to the pairwise aggregation.
     """
     tallies: dict[str, _Tally] = {}
     scales: dict[Source, tuple[float, float]] = {}
@@ -81,10 +99,15 @@ def candidate_scores(
             if value is not None:
                 tally.outcomes.add(value >= 0.5)
             continue
+        if judgment.mode == "criterion":
+            scales[tally.checked(judgment)] = (0.0, 100.0)
+            continue
         source = (judgment.job, judgment.judge_id, judgment.aspect)
         scales[source] = (judgment.scale_min, judgment.scale_max)
         if value is not None:
             tally.samples.setdefault(source, []).append(value)
+    for tally in tallies.values():
+        tally.sum_up()
     shares = _shares(scales, weights or {})
     return {candidate: _score(tally, scales, shares) for candidate, tally in tallies.items()}
 

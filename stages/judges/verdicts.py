@@ -134,11 +134,17 @@ def read_score(completion: Completion, rule: ScoreRule, na_allowed: bool = False
     """The score an answer holds, or the status that says why it holds none. Never a number in place of a failure."""
     text = completion.text
     parsed = parse_score(text) or (None if rule.reason else parse_direct(text))
+    if parsed is None and na_allowed and completion.finish_reason == "stop" and parse_not_applicable(text):
+        return Reading("na")
+    return settle(completion, parsed, rule)
+
+
+def settle(completion: Completion, parsed: Parsed | None, rule: ScoreRule) -> Reading:
+    """What an answer comes to in which `parsed` was found: its expected score where labels are known, else the score."""
+    text = completion.text
     if completion.finish_reason != "stop" and (parsed is None or rule.reason):
         return Reading("truncated")
     if parsed is None:
-        if na_allowed and parse_not_applicable(text):
-            return Reading("na")
         return Reading("refused" if declines(text) else "parse_error")
     reasoning = text[: parsed.start].strip() or None
     if not rule.low <= parsed.value <= rule.high or parsed.of not in (None, rule.high):

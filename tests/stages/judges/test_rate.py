@@ -120,7 +120,7 @@ async def test_one_bad_answer_costs_that_answer_only() -> None:
         assert request.messages is not None
         return Completion("hm", "stop", 1, 1) if "bad" in request.messages[-1].content else four(request)
 
-    rows, _ = await rate(moody, "good", "bad", "good too")
+    rows, _ = await rate(moody, "good", "bad", "good too", max_attempts=1)
     assert [(r.status, r.value is None) for r in rows] == [("ok", False), ("parse_error", True), ("ok", False)]
 
 
