@@ -132,7 +132,7 @@ async def test_right_leaves_stand_against_the_wrong_ones_nearest_to_them() -> No
 
 
 async def test_arms_that_share_steps_are_scored_apart() -> None:
-    pair = (await PairTrajectories().process(example(), context()))[0]
+    pair = pairs(await PairTrajectories().process(example(), context()))[0]
     assert (pair.chosen_score, pair.rejected_score) == pytest.approx(((1 + 0.386667) / 2, (1 - 0.28) / 2), abs=1e-6)
     assert pair.tree is not None
     assert (pair.tree.chosen_value, pair.tree.rejected_value) == pytest.approx((0.386667, -0.28), abs=1e-6)
