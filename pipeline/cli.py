@@ -1,4 +1,4 @@
-"""The command line: check, preview, run, status, show, report, export. `make synth` is `run`."""
+"""The command line: check, preview, run, status, show, report, export, audit. `make synth` is `run`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ OPTIONAL_COLUMNS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 done, 2 wrong config, 3 the run failed, 5 stopped and resumable."""
+    """Runs one command and returns its exit code: 0 done, 2 wrong config, 3 the run failed, 4 an audit
+    bound is crossed, 5 stopped and resumable."""
     for name, value in SILENT.items():
         os.environ.setdefault(name, value)
     arguments = _parser().parse_args(argv)
@@ -112,6 +113,7 @@ def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser
         ("report", _report, "what happened in a run: rows, rejects, ledger, tokens, seconds"),
         ("show", _show, "one prompt and all that was learned about it"),
         ("export", _export, "write what a run made in a trainer's format"),
+        ("audit", _audit, "health of the judges and labels of a run, as a page and JSON"),
     ):
         sub = command(name, run, what)
         sub.add_argument("run", help="folder of the run, such as runs/quickstart")
@@ -119,6 +121,11 @@ def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser
             sub.add_argument("prompt_id", help="id of a prompt, or its first digits")
         if name == "report":
             sub.add_argument("--json", action="store_true", help="as JSON")
+        if name == "audit":
+            sub.add_argument("--to", metavar="DIR", help="folder to write (default: audited in the run's folder)")
+            sub.add_argument(
+                "--fail-on", nargs="+", default=[], metavar="BOUND", help="exit code 4 when crossed: 'parse_rate<0.98'"
+            )
         if name == "export":
             sub.add_argument(
                 "--format", required=True, help="trainer format, such as trl-dpo; or, of trees, html or graphviz"
@@ -188,6 +195,12 @@ def _export(arguments: argparse.Namespace) -> None:
     names = ("format", "max_length", "tokenizer", "table", *OPTIONAL_COLUMNS)
     fields = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     export(arguments.run, arguments.to, fields)
+
+
+def _audit(arguments: argparse.Namespace) -> None:
+    from pipeline.audit import audit
+
+    audit(arguments.run, arguments.to, arguments.fail_on)
 
 
 if __name__ == "__main__":

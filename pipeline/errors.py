@@ -46,6 +46,12 @@ class RunError(PrefsynthError):
     exit_code = 3
 
 
+class AuditFailed(PrefsynthError):
+    """A bound of `audit --fail-on` is crossed. Exit code 4."""
+
+    exit_code = 4
+
+
 class Interrupted(PrefsynthError):
     """Ctrl-C or SIGTERM: drained, committed, resumable. Exit code 5."""
 

@@ -169,7 +169,7 @@ def _inputs(name: str, given: Any, jobs: Mapping[str, Job]) -> tuple[str, ...]:
 def _check_chain(name: str, stage: Stage, inputs: Sequence[str], jobs: Mapping[str, Job]) -> None:
     made = {cls for i in inputs for cls in jobs[i].stage.makes()}
     for cls in stage.needs():
-        if cls not in made:
+        if cls not in made | stage.where_made:
             makers = [s for s in stage_files() if cls in _makes_of(s)]
             raise PlanError(
                 f"job {name} needs {table_name(cls)}, which nothing upstream of it makes; "

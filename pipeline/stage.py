@@ -97,6 +97,7 @@ class Stage(BaseModel):
     version: ClassVar[int] = 1
     template_variables: ClassVar[frozenset[str]] = frozenset()  # what its templates may use
     not_identity: ClassVar[frozenset[str]] = frozenset()  # fields that never change a row
+    where_made: ClassVar[frozenset[type[Record]]] = frozenset()  # tables it reads, but can do without
 
     async def process(self, example: Any, ctx: Context) -> Sequence[Record]:
         """The new records made of one example. Raises Rejected when it cannot be processed."""

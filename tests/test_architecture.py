@@ -20,7 +20,7 @@ FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py")
 
 # Each line may import the lines above it, and what stands with it on its own line.
 LAYERS = [
-    {"errors", "signals", "labels", "lifeline"},
+    {"errors", "signals", "labels", "lifeline", "page"},
     {"records", "ids"},
     {"pair", "tree"},
     {"prompts", "store", "engine"},
@@ -33,14 +33,16 @@ LAYERS = [
     {"executors"},
     {"run", "report"},
     {"drawing"},
-    {"show", "preview", "export", "pictures", "check"},
+    {"alone"},
+    {"show", "preview", "export", "audit", "pictures", "check"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # What an engine may know is less than its place in the list allows.
 ENGINES_MAY = {n for layer in LAYERS[:6] for n in layer} - {"store", "stage", "live", "remote", "journal"} | {"engines"}
 STAGES_MAY = {
-    "errors", "records", "pair", "tree", "ids", "prompts", "engine", "stage", "tokenizer", "labels", "model_files"
+    "errors", "records", "pair", "tree", "ids", "prompts", "engine", "stage", "tokenizer", "labels", "model_files",
+    "page",
 }  # fmt: skip
 
 THIRD_PARTIES = {

@@ -50,7 +50,7 @@ class PlantCanaries(Stage):
         return [
             Candidate(
                 prompt_id=prompt.prompt_id,
-                candidate_id=ids.content_hash("candidate/1", ctx.job, prompt.prompt_id, text),
+                candidate_id=ids.content_hash("cand/1", prompt.prompt_id, ctx.job, kind, text),
                 text=text,
                 job=ctx.job,
                 policy_relation="canary",

@@ -31,6 +31,7 @@ class Audit(Stage):
     """Health of judges and labels; leaves audit.json and audit.html beside its rows. Counts: see stages/judges/health.py."""
 
     version: ClassVar[int] = 1
+    where_made: ClassVar[frozenset[type[Record]]] = frozenset({Candidate, Pair, Rationale})
 
     async def process(self, example: Example[Candidate | Judgment | Pair | Rationale], ctx: Context) -> list[AuditCase]:
         """The cases of one prompt."""

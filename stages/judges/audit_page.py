@@ -22,7 +22,7 @@ def audit_page(summary: Summary, found: Measures) -> str:
     return page(
         f"Audit of {summary.run}",
         f"{len(found.judges)} judges, {int(found.pairs['pairs'] or 0):,} pairs, {summary.rows:,} cases to read in the "
-        f"{summary.job} table. Values in red deserve a look.",
+        "Parquet beside this page. Values in red deserve a look.",
         ("Judges", _judges(found)),
         ("What they answered", _answers(counts)),
         ("Canaries", _canaries(found)),
@@ -77,7 +77,13 @@ def _canaries(found: Measures) -> Markup:
 
 
 def _pairs(found: Measures, counts: Mapping[str, dict[str, dict[str, int]]]) -> Markup:
-    rates = table(("measure", "value"), [(name.replace("_", " "), value) for name, value in found.pairs.items()])
+    rates = table(
+        ("measure", "value"),
+        [
+            (name.replace("_", " "), int(value or 0) if name in ("pairs", "canaries_chosen") else value)
+            for name, value in found.pairs.items()
+        ],
+    )
     gaps, sources, reasons = (counts.get(name, {}).get("", {}) for name in ("gap", "source", "rationale"))
     charts = [bars("score gap, tenths", {str(i): gaps.get(str(i), 0) for i in range(10)})] if gaps else []
     lists = [

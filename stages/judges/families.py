@@ -25,7 +25,7 @@ def own_family(candidates: Sequence[Candidate], judge: str) -> frozenset[str]:
     """
     if len({c.model for c in candidates}) < 2:
         return frozenset()
-    families = {c.candidate_id: model_family(c.model) for c in candidates}
+    families = {c.candidate_id: model_family(c.model) for c in candidates if c.policy_relation != "canary"}
     if len(set(families.values())) < 2:
         return frozenset()
     own = model_family(judge)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 
 from msgspec import Struct
 
-from pipeline.errors import PlanError
-
 Table = dict[str, dict[str, int]]  # judge -> what -> how often
-BOUND = re.compile(r"\s*(\w+)\s*(<|>)\s*(-?\d+(?:\.\d+)?)\s*\Z")
 LOWEST = ("parse_rate", "order_consistency", "agreement", "outcome_agreement", "given_agreement")
 
 
@@ -42,7 +38,7 @@ class Measures(Struct, frozen=True):
     judges: dict[str, JudgeMeasures]
     canaries: dict[str, dict[str, int]]
     pairs: dict[str, float | None]
-    worst: dict[str, float]
+    worst: dict[str, float | None]
 
 
 def tables(counts: Mapping[str, int]) -> dict[str, Table]:
@@ -62,13 +58,12 @@ def measures(counts: Mapping[str, int]) -> Measures:
     bias = by.pop("bias_millilogits", {}).get("", {})
     judges = {judge: _judge(judge, by, bias.get(judge)) for judge in sorted(by.get("status", {}))}
     pairs = _pairs(by)
-    worst = {"chosen_canaries": float(by.get("flag", {}).get("", {}).get("canary_chosen", 0))}
+    worst: dict[str, float | None] = {}
     for name in JudgeMeasures.__struct_fields__[1:]:
         values = [value for judge in judges.values() if (value := getattr(judge, name)) is not None]
-        if values:
-            worst[name] = min(values) if name in LOWEST else max(values, key=abs)
-    worst |= {name: value for name, value in pairs.items() if value is not None}
-    return Measures(judges, by.get("canary", {}), pairs, worst)
+        low = name in LOWEST
+        worst[name] = (min(values) if low else max(values, key=abs)) if values else None
+    return Measures(judges, by.get("canary", {}), pairs, worst | pairs)
 
 
 def _judge(judge: str, by: Mapping[str, Table], bias: int | None) -> JudgeMeasures:
@@ -122,25 +117,9 @@ def _pairs(by: Mapping[str, Table]) -> dict[str, float | None]:
     explained, whole = by.get("explained", {}).get("", {}), sum(lengths.values())
     return {
         "pairs": float(whole),
+        "canaries_chosen": float(flags.get("canary_chosen", 0)),
         "longer_chosen": _longer(lengths),
         "ambiguous": share(flags.get("ambiguous", 0), whole),
         "flipped": share(flags.get("flipped", 0), whole),
         "explained": share(explained.get("yes", 0), sum(explained.values())),
     }
-
-
-def crossed(bounds: list[str], worst: Mapping[str, float]) -> list[str]:
-    """The bounds that are crossed: `parse_rate<0.98` is when the parse rate lies below. Raises PlanError for bounds that
-    say nothing this program knows; a measure that this run does not have crosses none."""
-    known = {*JudgeMeasures.__struct_fields__[1:], "chosen_canaries", *_pairs({})}
-    found = []
-    for bound in bounds:
-        parts = BOUND.match(bound)
-        if parts is None or parts[1] not in known:
-            raise PlanError(
-                f"--fail-on {bound!r}: write MEASURE<NUMBER or MEASURE>NUMBER; measures: {', '.join(sorted(known))}"
-            )
-        value, limit = worst.get(parts[1]), float(parts[3])
-        if value is not None and (value < limit if parts[2] == "<" else value > limit):
-            found.append(f"{parts[1]} is {value:.3f}, bound {bound.strip()}")
-    return found

@@ -46,7 +46,7 @@ def usable(
 ) -> tuple[list[Entry], dict[str, int]]:
     """Entries with their scores, and how many candidates were left out for which reason.
 
-    Reasons: empty, truncated (ended otherwise than by itself), no_score (no judge answered), unknown_outcome.
+    Reasons: canary, empty, truncated (ended otherwise than by itself), no_score (no judge answered), unknown_outcome.
     """
     dropped: dict[str, int] = {}
     found: list[tuple[Candidate, CandidateScore]] = []
@@ -69,6 +69,8 @@ def usable(
 
 
 def _unusable(candidate: Candidate, detail: CandidateScore | None, rules: Rules) -> str | None:
+    if candidate.policy_relation == "canary":
+        return "canary"
     if not candidate.text.strip():
         return "empty"
     if candidate.finish_reason not in FINISHED:
