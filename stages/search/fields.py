@@ -80,7 +80,8 @@ class SearchFields(SearchRules):
     Sources of values: verify (ends, against the reference), self_eval, judge, and `rollouts` completions of each step
     that is no end. end_at_answer: a step that states a marked final answer is an end, whatever the policy adds.
     journal: keep every answer beside the shard, so that a killed search computes nothing twice.
-    max_trees: trees of a shard under way at a time; default: all of the shard.
+    max_trees: trees of a shard under way at a time; default: the engine's batch over the shards that share it
+    (vllm: max_num_seqs / resources.slots), all of the shard where the engine does not know.
     """
 
     preset: str = "default"

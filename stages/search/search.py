@@ -67,9 +67,9 @@ class Search(SearchFields, Stage):
         """The critics'."""
         return tuple([critic.prompts() for critic in (self.self_eval, self.judge) if critic is not None])
 
-    def at_once(self) -> int | None:
-        """As configured."""
-        return self.max_trees
+    def at_once(self, batch: int | None) -> int | None:
+        """As configured, else a tree for each sequence of the engine's batch: one in flight always fills it."""
+        return self.max_trees or batch
 
     async def process(self, example: Example[Prompt], ctx: Context) -> list[Tree | Node]:
         """The tree and its nodes in order of creation. Raises Rejected and EngineError."""
