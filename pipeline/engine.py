@@ -163,6 +163,10 @@ class EngineConfig(BaseModel):
     def check(self) -> None:
         """Raises PlanError for what can be seen without loading a model (a path that does not exist)."""
 
+    def batch(self) -> int | None:
+        """How many answers one replica works on at a time; None: not known."""
+        return None
+
     def identity(self) -> dict[str, Any]:
         """What goes into the recipe of the jobs that use this engine."""
         return self.model_dump(mode="json", exclude=set(self.not_identity))

@@ -123,8 +123,11 @@ class Stage(BaseModel):
         """What its engine `alias` must be able to do."""
         return frozenset({"generate"})
 
-    def at_once(self) -> int | None:
-        """Examples of a shard that are under way at a time, each begun the moment one ends; None: all."""
+    def at_once(self, batch: int | None) -> int | None:
+        """Examples of a shard that are under way at a time, each begun the moment one ends; None: all.
+
+        batch: how many answers the first engine works on at a time for one shard, where that is known.
+        """
         return None
 
     def templates(self) -> tuple[Template, ...]:

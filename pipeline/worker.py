@@ -140,7 +140,7 @@ class Worker:
     ) -> list[Record]:  # fmt: skip
         if not job.stage.engines():  # nothing to wait for: no task per example
             return [row for e in examples for row in await self._one(job, e, ctx, dog)]
-        seats = asyncio.Semaphore(job.stage.at_once() or len(examples) or 1)
+        seats = asyncio.Semaphore(job.stage.at_once(self._batch(job)) or len(examples) or 1)
 
         async def seated(example: Example[Any]) -> Sequence[Record]:
             async with seats:
@@ -156,6 +156,11 @@ class Worker:
                 raise type(error)(f"job {job.name}, shard {shard}: {error}") from failures
             raise error from None
         return [row for task in tasks for row in task.result()]
+
+    def _batch(self, job: Job) -> int | None:
+        """What one of the shards that share the first engine may fill of its batch."""
+        config = self.plan.engines[job.stage.engines()[0]]
+        return None if (batch := config.batch()) is None else -(-batch // config.resources.slots)
 
     async def _one(self, job: Job, example: Example[Any], ctx: Context, dog: Watchdog) -> Sequence[Record]:
         try:

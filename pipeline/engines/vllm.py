@@ -58,6 +58,10 @@ class Vllm(EngineConfig):
         """All but embeddings."""
         return super().capabilities() | {"score", "token_texts"}
 
+    def batch(self) -> int:
+        """Sequences that vLLM runs in one step."""
+        return int(self.engine_args.get("max_num_seqs", self.max_num_seqs))
+
     def check(self) -> None:
         """Raises PlanError for a model, adapter or template that does not exist; loads nothing."""
         find_model(self.model)

@@ -119,7 +119,8 @@ class SearchFields(SearchRules):
     that is no end. end_at_answer: a step that states a marked final answer is an end, whatever the policy adds.
     observe: what follows a wrong attempt in mode ultra.
     journal: keep every answer beside the shard, so that a killed search computes nothing twice.
-    max_trees: trees of a shard under way at a time; default: all of the shard.
+    max_trees: trees of a shard under way at a time; default: the engine's batch over the shards that share it
+    (vllm: max_num_seqs / resources.slots), all of the shard where the engine does not know.
     """
 
     preset: str = "default"

@@ -78,9 +78,9 @@ class Search(SearchFields, Stage):
         asked = (self.self_eval, self.judge, self.observe if self.mode == "ultra" else None, self.critique())
         return tuple([each.prompts() for each in asked if each is not None])
 
-    def at_once(self) -> int | None:
-        """As configured."""
-        return self.max_trees
+    def at_once(self, batch: int | None) -> int | None:
+        """As configured, else a tree for each sequence of the engine's batch: one in flight always fills it."""
+        return self.max_trees or batch
 
     async def process(self, example: Example[Prompt], ctx: Context) -> list[Tree | Node]:
         """The tree and its nodes in order of creation; nothing for a prompt that was not drawn. Raises Rejected and

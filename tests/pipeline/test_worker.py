@@ -317,6 +317,17 @@ def test_a_plan_error_inside_an_engine_stays_one(tmp_path: Path) -> None:
 def test_a_stage_may_bound_how_many_examples_are_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None, most: int
 ) -> None:
-    monkeypatch.setattr(Ask, "at_once", lambda self: limit)
+    monkeypatch.setattr(Ask, "at_once", lambda self, batch: limit)
     outcome = run(work(tmp_path, counted, "e")[0])
     assert (outcome.report["counts"]["most"], outcome.report["rows_out"]) == (most, 4)
+
+
+@pytest.mark.parametrize(("batch", "told"), [(None, None), (128, 32), (9, 3), (1, 1)])
+def test_a_stage_is_told_what_part_of_the_engines_batch_is_for_one_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int | None, told: int | None
+) -> None:
+    heard: list[int | None] = []
+    monkeypatch.setattr(Scripted, "batch", lambda self: batch)
+    monkeypatch.setattr(Ask, "at_once", lambda self, batch: heard.append(batch))
+    run(work(tmp_path, counted, "e")[0])
+    assert heard == [told]

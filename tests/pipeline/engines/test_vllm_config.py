@@ -44,6 +44,11 @@ def folder(tmp_path: Path, name: str, weights: bytes) -> str:
     return str(tmp_path / name)
 
 
+def test_a_config_says_how_many_sequences_run_at_once() -> None:
+    assert Vllm(model="m", max_num_seqs=64).batch() == 64
+    assert Vllm(model="m", max_num_seqs=64, engine_args={"max_num_seqs": 8}).batch() == 8
+
+
 def test_paths_that_do_not_exist_are_plan_errors_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     for model in ("./nowhere", "/no/such/folder", "~/nowhere", "models/nowhere", "nowhere", "a/b/c", ""):

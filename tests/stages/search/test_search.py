@@ -324,6 +324,15 @@ def calm(site: Site, config: dict[str, Any]) -> dict[str, bytes]:
     return shards(site, "calm")
 
 
+@pytest.mark.parametrize(
+    ("max_trees", "batch", "at_once"), [(None, None, None), (None, 32, 32), (3, 32, 3), (3, None, 3)]
+)
+def test_a_shard_grows_as_many_trees_as_fill_the_engine(
+    max_trees: int | None, batch: int | None, at_once: int | None
+) -> None:
+    assert Search(engine="policy", max_trees=max_trees).at_once(batch) == at_once
+
+
 def test_rows_do_not_depend_on_how_many_trees_grow_at_once(site: Site) -> None:
     undisturbed = calm(site, config(site, policy="unsteady"))
     assert {name.split("/")[0] for name in undisturbed} == {
