@@ -29,7 +29,7 @@ from stages.search.answering import Answering
 from stages.search.machine import TreeSearch
 from stages.search.search import Search
 
-TREES, ALONE = 256, 16
+TREES, FEW, ALONE = 256, 24, 16
 CONFIG = ROOT / "configs" / "abacus_search.yaml"
 
 
@@ -71,34 +71,36 @@ def run() -> list[Figure]:
 
 async def _paces(folder: Path) -> dict[str, Pace]:
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    shards = {n: _shard(config, folder, n) for n in (TREES, ALONE)}
-    vllm = shards[TREES].plan.engines["abacus"]
+    whole, few, alone = (_shard(config, folder, *n) for n in ((TREES, TREES), (TREES, FEW), (ALONE, 1)))
+    vllm = whole.plan.engines["abacus"]
     assert isinstance(vllm, Vllm)
     engine = await vllm.open()
-    for shard in shards.values():
+    for shard in (whole, few, alone):
         shard.engines = {"abacus": engine}
         await shard.run("prompts", 0)
-    whole, sent = shards[TREES], _Sent(engine)
+    sent = _Sent(engine)
     try:
-        await _timed(engine, lambda: shards[ALONE].run("warm", 0))
+        await _timed(engine, lambda: alone.run("warm", 0))
+        sent.taken()
         paces = {"ours": await _timed(engine, lambda: whole.run("search", 0))}
         requests = sent.taken()
         paces["lock step"] = await _timed(engine, lambda: _lock_step(whole, engine))
         sent.taken()
         paces["raw"] = await _timed(engine, lambda: sent.again(requests))
-        paces["one by one"] = await _timed(engine, lambda: shards[ALONE].run("search", 0))
+        paces["one by one"] = await _timed(engine, lambda: alone.run("search", 0))
+        paces[f"{FEW} at once"] = await _timed(engine, lambda: few.run("search", 0))
+        paces[f"lock step of {FEW}"] = await _timed(engine, lambda: _lock_step(whole, engine, FEW))
     finally:
         await engine.close()
     return paces
 
 
-def _shard(config: dict[str, Any], folder: Path, trees: int) -> Worker:
-    """A worker for the search of the config over one shard of `trees` prompts, all at once or, if few, one by one."""
+def _shard(config: dict[str, Any], folder: Path, trees: int, at_once: int) -> Worker:
+    """A worker for the search of the config over one shard of `trees` prompts."""
     source, search = config["jobs"][:2]
-    at_once = trees if trees == TREES else 1
     jobs = [{**source, "limit": trees}, {**search, "name": "search", "max_trees": at_once}, {**search, "name": "warm"}]
-    plan = make_plan({**config, "name": str(trees), "shard_size": trees, "jobs": jobs})
-    store = Store(str(folder / str(trees)))
+    plan = make_plan({**config, "name": "speed", "shard_size": trees, "jobs": jobs})
+    store = Store(str(folder / f"{trees}-{at_once}"))
     return Worker(plan, store, {}, load_index(plan, store))
 
 
@@ -111,8 +113,9 @@ async def _timed(engine: VllmEngine, work: Callable[[], Awaitable[Any]]) -> Pace
     return Pace(seconds, *[after[name] - before[name] for name in names])
 
 
-async def _lock_step(shard: Worker, engine: VllmEngine) -> None:
-    """The same trees level by level: all that every tree asks now is sent, and all is awaited before the next."""
+async def _lock_step(shard: Worker, engine: VllmEngine, at_once: int = TREES) -> None:
+    """The same trees level by level: all that every tree asks now is sent, and all is awaited before the next. As many
+    trees at once as are asked for, then as many more."""
     job = shard.plan.jobs["search"]
     assert isinstance(job.stage, Search)
     seed = shard.plan.config.seed
@@ -122,12 +125,14 @@ async def _lock_step(shard: Worker, engine: VllmEngine) -> None:
     for tree in shard.store.read("search", Tree, 0, main=True):
         answering = Answering(job.stage, prompts[tree.prompt_id], tree.tree_id, ctx)
         active.append((TreeSearch(job.stage, tree.tree_id, seed), answering))
-    while active:
-        asked = [(search, answering, t) for search, answering in active for t in search.next_tickets()]
-        answers = await asyncio.gather(*[answering.answer(ticket) for _, answering, ticket in asked])
-        for (search, _, ticket), answer in zip(asked, answers, strict=True):
-            search.deliver(ticket, answer)
-        active = [(search, answering) for search, answering in active if search.status is None]
+    for first in range(0, len(active), at_once):
+        group = active[first : first + at_once]
+        while group:
+            asked = [(search, answering, t) for search, answering in group for t in search.next_tickets()]
+            answers = await asyncio.gather(*[answering.answer(ticket) for _, answering, ticket in asked])
+            for (search, _, ticket), answer in zip(asked, answers, strict=True):
+                search.deliver(ticket, answer)
+            group = [(search, answering) for search, answering in group if search.status is None]
 
 
 class _Sent:
