@@ -16,6 +16,7 @@ from pipeline.tokenizer import check_tokenizer, load_tokenizer
 from stages.judges.scores import candidate_scores
 from stages.pairs.build import (
     CODE_VERSION,
+    TOOL_LABEL,
     dominance,
     judge_columns,
     label_columns,
@@ -28,8 +29,6 @@ from stages.pairs.gate import Arm, Bounds, Gate, Refusal, passed_filters, why_re
 from stages.pairs.pool import Combine, Entry, OutcomeRule, Rules, usable
 from stages.pairs.select import Choice, Pool, Proposal, Scored, propose, rank
 from stages.pairs.truncation import TrainingLength
-
-TOOL_LABEL = 0.98  # probability of the label where a deterministic check decides (spec judges C4)
 
 
 class PairResponses(Stage):
