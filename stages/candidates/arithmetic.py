@@ -71,7 +71,7 @@ def _broken(text: str, e: _Equation, kind: ErrorType, draw: random.Random) -> Sl
     elif kind == "operand":
         b = _near(b, draw)
     else:
-        op = draw.choice([sign for sign in _like(op) if sign != op])
+        op = draw.choice([sign for sign in _signs(text, op) if sign != op])
     result = c if kind == "result" else _value(a, op, b)
     if result is None or result == e.c:
         return None
@@ -147,9 +147,11 @@ def _near(number: Fraction, draw: random.Random) -> Fraction:
     return draw.choice([way for way in ways if 0 < way != number])
 
 
-def _like(op: str) -> list[str]:
-    """The four operations, each by the sign most alike: the typographic one where `op` is one."""
-    return ["+", "-", "x" if op == "x" else "*" if op in "*+-/" else "×", "÷" if op in "÷×·" else "/"]
+def _signs(text: str, op: str) -> list[str]:
+    """The four operations as the equations of `text` write them; where it has none of a kind, in the style of `op`."""
+    used = [op, *[found["op"] for found in _EQUATION.finditer(text)]]
+    usual = dict(zip("+-*/", "+−×÷" if op in "×÷·−" else "+-*/", strict=True))
+    return [next((sign for sign in used if sign in _SIGNS[kind]), usual[kind]) for kind in _SIGNS]
 
 
 def _value(a: Fraction, op: str, b: Fraction) -> Fraction | None:

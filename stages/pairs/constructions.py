@@ -63,7 +63,7 @@ def _weak_strong(candidates: Sequence[Candidate]) -> Iterator[Duel]:
 
 
 def _on_off(candidates: Sequence[Candidate]) -> Iterator[Duel]:
-    others = _of(candidates, "off", "weak", "strong", "human", "gold")
+    others = [c for c in _of(candidates, "off", "weak", "strong", "human", "gold") if making_of(c) is None]
     return ((on, other) for on in _of(candidates, "on") for other in others)
 
 

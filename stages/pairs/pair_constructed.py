@@ -66,8 +66,8 @@ class PairConstructed(Stage):
     min_margin: least gap of a judge's scores, on [0, 1], that is no tie; of on_vs_off, of the pair.
     length_gap_tokens: most difference of the arms in generated tokens, where both are known (chat: 100).
     clean_chosen: the rules of stages/pairs/chosen_side.py. z, min_probes: of student_icl.
-    Counts: `kept`, `refused:<reason>` (with a reject row), `over_cap`, `confirmed` and `not_confirmed` (of the
-    pairs that judges or checks said anything about), `no_pair` (prompts).
+    Counts: `kept`, `refused:<reason>` (with a reject row), `duplicate` (the same two texts), `over_cap`, `no_pair`
+    (prompts), `confirmed` and `not_confirmed` (of the pairs that judges or checks said anything about).
     """
 
     version: ClassVar[int] = 1
@@ -107,10 +107,14 @@ class PairConstructed(Stage):
             except Rejected as why:
                 refused.append(self._refused(example.prompt, duel, why, ctx))
         passed.sort(key=lambda p: (-round(p.label.gap or 0.0, 12), _key(example.prompt, p.label.duel, ctx)))
-        kept = [self._pair(example.prompt, p, ctx) for p in passed[: self.max_pairs]]
+        distinct: dict[tuple[str, ...], Passed] = {}
+        for p in passed:
+            distinct.setdefault(tuple([c.text for c in p.label.duel]), p)
+        kept = [self._pair(example.prompt, p, ctx) for p in [*distinct.values()][: self.max_pairs]]
         ctx.count("kept" if kept else "no_pair", len(kept) or 1)
-        if len(passed) > len(kept):
-            ctx.count("over_cap", len(passed) - len(kept))
+        for what, n in (("duplicate", len(passed) - len(distinct)), ("over_cap", len(distinct) - len(kept))):
+            if n:
+                ctx.count(what, n)
         return [*kept, *sorted(refused, key=lambda r: (r.subject_id or "", r.detail))]
 
     def _passed(

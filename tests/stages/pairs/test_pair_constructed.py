@@ -35,12 +35,16 @@ def answer(name: str, relation: str | None = "on", text: str | None = None, **fi
     return Candidate(PROMPT.prompt_id, name, written, "generate", policy_relation=relation, **fields)
 
 
-def child(way: str, text: str, parent: str | None = None, role: str | None = None, group: str | None = None, **fields: Any) -> Candidate:  # fmt: skip
+def child(
+    way: str, text: str, parent: str | None = None, role: str | None = None, group: str | None = None, **fields: Any
+) -> Candidate:
     making = Making(way, parent, group, role, {"stated": "4 became 5"})
     return constructed(PROMPT, text, making, context(), **fields)
 
 
-def rated(name: str, value: float | None, judge: str = "j", aspect: str = "good", job: str = "rate", k: int = 0) -> Judgment:  # fmt: skip
+def rated(
+    name: str, value: float | None, judge: str = "j", aspect: str = "good", job: str = "rate", k: int = 0
+) -> Judgment:
     status: Any = "ok" if value is not None else "parse_error"
     key = f"{job}/{judge}/{aspect}/{name}/{k}"
     return Judgment(PROMPT.prompt_id, key, job, "aspect", judge, (name,), status, value, aspect=aspect, sample_idx=k)
@@ -249,6 +253,12 @@ def test_lengths_may_differ_by_so_many_tokens() -> None:
     strong, weak = answer("s", "strong", n_tokens=250), answer("w", "weak", n_tokens=100)
     assert [r.reason for r in run("delta_weak_strong", [strong, weak], length_gap_tokens=100)[1]] == ["length_gap"]
     assert len(run("delta_weak_strong", [strong, weak], length_gap_tokens=150)[0]) == 1
+
+
+def test_the_same_two_texts_make_one_pair() -> None:
+    twins = [answer("s1", "strong", "the same"), answer("s2", "strong", "the same"), WEAK]
+    pairs, rejects, counts = run("delta_weak_strong", twins)
+    assert ([arms(p) for p in pairs], rejects, counts) == ([("the same", WEAK.text)], [], {"kept": 1, "duplicate": 1})
 
 
 def test_unfinished_blank_and_planted_answers_stand_in_no_pair() -> None:
