@@ -1,4 +1,4 @@
-"""How a constructed answer was made, and from what: kept in its `ext_json`, read again by the pair stages. Pure."""
+"""How a constructed answer or prompt was made, and from what: kept in its `ext_json`, read by pair stages. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import msgspec
 from msgspec import Struct
 
 from pipeline import ids
-from pipeline.records import Candidate, Prompt
+from pipeline.records import Candidate, Message, Prompt
 from pipeline.stage import Context
 
 
 class Making(Struct, frozen=True, omit_defaults=True):
-    """`way`: the stage's name. `parent_id`: the candidate it was made from. `group`: what was made together.
+    """`way`: the stage's name. `parent_id`: the candidate or prompt it was made from. `group`: what was made together.
 
     `role`: which of its group (contrast: plus, minus). `detail`: what a reader needs to judge it: critique, error, …
     """
@@ -40,6 +40,24 @@ def making_of(candidate: Candidate) -> Making | None:
         return _decode(candidate.ext_json).made
     except (msgspec.ValidationError, msgspec.DecodeError):  # another stage's or source's own column
         return None
+
+
+def made_prompt(seed: Prompt, text: str, making: Making, reference: str | None = None) -> Prompt:
+    """A new prompt of one user turn, with the system message of `seed`, whose base it keeps: both stay in one split.
+
+    Its messages are what a later run reads: `columns: {prompt: messages, reference: reference, base: base_prompt_id}`.
+    """
+    system = tuple([m for m in seed.messages[:1] if m.role == "system"])
+    messages = (*system, Message("user", text))
+    return Prompt(
+        prompt_id=ids.prompt_id(messages),
+        base_prompt_id=seed.base_prompt_id,
+        messages=messages,
+        reference=reference,
+        source=seed.source,
+        split=seed.split,
+        ext_json=msgspec.json.encode(_Kept(making), order="deterministic").decode(),
+    )
 
 
 def constructed(prompt: Prompt, text: str, making: Making, ctx: Context, **columns: Any) -> Candidate:
