@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pipeline.pair import Pair
 from pipeline.records import Rationale
 from stages.exports.wanted import Explanation
-from stages.rationales.gate import best
+from stages.rationales.picking import best
 
 # Who is believed when labels contradict each other (spec pairs V14), best first.
 AUTHORITY = ("checker", "verifier", "human", "votes", "given", "judge", "rm", "construction")

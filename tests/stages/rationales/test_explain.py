@@ -14,7 +14,8 @@ from pipeline.errors import EngineError, PlanError, Rejected
 from pipeline.pair import Generation, Pair
 from pipeline.records import Message, Prompt, Rationale
 from pipeline.stage import Context, Example
-from stages.rationales.explain import Explain, chosen_place
+from stages.rationales.attempts import chosen_place
+from stages.rationales.explain import Explain
 
 QUESTION = Message("user", "Mia has 3 apples and buys 4. How many has she?")
 GOOD, BAD = "Step 1: 3 + 4 = 7\nAnswer: 7", "Step 1: 3 + 4 = 8\nAnswer: 8"
