@@ -22,7 +22,6 @@ from stages.rationales.replies import Evidence, Reply, parse_reply
 from stages.rationales.tool_evidence import told
 from stages.rationales.verifier import Read
 
-
 OTHER = {"A": "B", "B": "A"}
 
 
@@ -205,7 +204,7 @@ def _claims(evidence: tuple[Evidence, ...], elaboration: str) -> tuple[str, ...]
     """What can be true or false: the points with their quotes; where there are none, the prose without its verdict."""
     names = {"A": "Response A: ", "B": "Response B: ", "prompt": "The prompt: "}
     points = [
-        f'{names.get(e.side or "", "")}{chr(34) + e.quote + chr(34) + ": " if e.quote else ""}{e.point}'
+        f"{names.get(e.side or '', '')}{chr(34) + e.quote + chr(34) + ': ' if e.quote else ''}{e.point}"
         for e in evidence
         if e.point
     ]

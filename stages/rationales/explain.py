@@ -154,9 +154,7 @@ class Explain(Stage):
             ctx.count(f"skipped:{why}")
         return why is None
 
-    def _attempts(
-        self, wanted: Sequence[tuple[Pair, Kind]], told: bool, known: Traces, ctx: Context
-    ) -> list[Attempt]:
+    def _attempts(self, wanted: Sequence[tuple[Pair, Kind]], told: bool, known: Traces, ctx: Context) -> list[Attempt]:
         author = ctx.engine_models.get(self.engine) or self.engine
         made = []
         for pair, kind in wanted:

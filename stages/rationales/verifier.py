@@ -28,6 +28,7 @@ from stages.rationales.references import swap_refs
 
 Check = Literal["utility", "sensitivity", "claims"]
 _SIDES = {side: BETTER[side] for side in (FIRST, SECOND)}
+_SENSES = ("truthfulness", "relevance")
 _PLACES = {"A": "B", "B": "A"}
 
 
@@ -43,10 +44,12 @@ class Read(Struct, frozen=True, gc=False):
 
 
 class _Probe(NamedTuple):
-    """One question about rationale number `about`: what it tells, and the place the chosen arm is shown in."""
+    """One question about rationale number `about`, the place the chosen arm is shown in, and what it tells: the
+    probability of the label `given` notes, `without` or with `perturbed` ones; or of a claim's `truthfulness` or `relevance`.
+    """
 
     about: int
-    tells: Literal["given", "without", "perturbed", "truthfulness", "relevance"]
+    tells: str
     place: str
     request: Request
 
@@ -99,7 +102,7 @@ class Verifier(BaseModel):
         return [self._row(item.row, told) for item, told in zip(read, said, strict=True)]
 
     def _value(self, probe: _Probe, answer: Completion) -> float | None:
-        if probe.tells in ("truthfulness", "relevance"):
+        if probe.tells in _SENSES:
             return read_yes_no(answer, ScoreRule(0, 1, YES_NO, self.label_mass_min, False)).value
         rule = ScoreRule(0, 1, _SIDES, self.label_mass_min, False)
         return read_preference(answer, rule, first=probe.place == FIRST, ties=False).value
@@ -108,11 +111,23 @@ class Verifier(BaseModel):
     def _row(row: Rationale, told: dict[str, list[float | None]]) -> Rationale:
         orders = {what: both_orders(told.get(what, [])) for what in ("given", "without", "perturbed")}
         verify = measured(row.verify, **orders)
-        least = {what: weakest(told.get(what, [])) for what in ("truthfulness", "relevance")}
+        least = {what: weakest(told.get(what, [])) for what in _SENSES}
         return replace(row, verify=replace(verify, **least))
 
     def _probes(self, number: int, item: Read, ctx: Context) -> list[_Probe]:
         probes = []
+        for tells, notes in self._notes(item, ctx).items():
+            for place in (FIRST, SECOND):
+                asked = self._preferring(item, place, notes)
+                probes.append(_Probe(number, tells, place, self._request(item, (tells, place), asked, ctx)))
+        for k, claim in enumerate(item.claims[: self.max_claims] if "claims" in self.checks else ()):
+            for sense in _SENSES:
+                asked = self._claiming(item, claim, sense)
+                probes.append(_Probe(number, sense, item.place, self._request(item, (sense, k), asked, ctx)))
+        return probes
+
+    def _notes(self, item: Read, ctx: Context) -> dict[str, str]:
+        """The notes that the preference is asked with; none where only claims are checked."""
         hidden = hide_verdict(item.row.text or "")
         notes = {"given": hidden}
         if "utility" in self.checks:
@@ -120,15 +135,7 @@ class Verifier(BaseModel):
         if "sensitivity" in self.checks:
             stream = ids.stream("perturb", ctx.run_seed, item.row.rationale_id)
             notes["perturbed"] = perturb(hidden, (item.prompt, item.chosen, item.rejected), stream, self.perturb)
-        for tells, text in notes.items() if len(notes) > 1 else ():
-            for place in (FIRST, SECOND):
-                asked = self._preferring(item, place, text)
-                probes.append(_Probe(number, tells, place, self._request(item, (tells, place), asked, ctx)))  # type: ignore[arg-type]
-        for k, claim in enumerate(item.claims[: self.max_claims] if "claims" in self.checks else ()):
-            for sense in ("truthfulness", "relevance"):
-                asked = self._claiming(item, claim, sense)
-                probes.append(_Probe(number, sense, item.place, self._request(item, (sense, k), asked, ctx)))  # type: ignore[arg-type]
-        return probes
+        return notes if len(notes) > 1 else {}
 
     def _preferring(self, item: Read, place: str, notes: str) -> tuple[Message, ...]:
         """Which is better? With the chosen arm at `place`, and the notes rewritten to that order."""
@@ -154,7 +161,7 @@ class Verifier(BaseModel):
         )
 
     def _request(self, item: Read, what: tuple[str, object], asked: tuple[Message, ...], ctx: Context) -> Request:
-        preference = what[0] not in ("truthfulness", "relevance")
+        preference = what[0] not in _SENSES
         return Request(
             sampling=Sampling(temperature=0, max_tokens=8),
             key=ids.content_hash("verify/1", self._identity, item.row.rationale_id, *what),

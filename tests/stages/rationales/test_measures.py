@@ -32,9 +32,8 @@ def test_a_probability_that_is_missing_leaves_its_measure_open() -> None:
     assert measured(Verification(), 0.9, None, 0.5).utility is None
     assert measured(Verification(), 0.9, 0.5, None).sensitivity is None
     assert measured(Verification(), None, 0.5, 0.5) == Verification(p_label_without=0.5, p_label_perturbed=0.5)
-    assert (both_orders([0.9, 0.5]), both_orders([0.9, None]), both_orders([0.9]), both_orders([])) == (
-        pytest.approx(0.7), None, None, None,
-    )  # fmt: skip
+    assert both_orders([0.9, 0.5]) == pytest.approx(0.7)
+    assert [both_orders([0.9, None]), both_orders([0.9]), both_orders([])] == [None] * 3
     assert (weakest([0.9, 0.2]), weakest([0.2, None]), weakest([])) == (0.2, None, None)
     assert [logit(1.0), logit(0.0)] == pytest.approx([9.21024, -9.21024], abs=1e-5)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,10 +16,10 @@ SOFT = Soft()
 
 
 def rationale(
-    name: str, text: str, status: str = "ok", label: int | None = 1, visible: bool = False, **verify: float
+    name: str, text: str, status: str = "ok", label: int | None = 1, visible: bool = False, **verify: Any
 ) -> Rationale:
     head = ("p", name, "pair", "explain", None, None, "detailed", "json", visible, 0, "m", 0, status)
-    return Rationale(*head, text=text, implied_label=label, verify=Verification(**verify))  # type: ignore[arg-type]
+    return Rationale(*head, text=text, implied_label=label, verify=Verification(**verify))
 
 
 def test_the_best_is_verified_blind_detailed_then_of_most_votes_highest_utility_and_short() -> None:
@@ -34,7 +36,11 @@ def test_the_best_is_verified_blind_detailed_then_of_most_votes_highest_utility_
 
 
 def test_a_utility_nobody_measured_is_neither_high_nor_low() -> None:
-    rows = [rationale("harmful", "x", utility=-1.0), rationale("unknown", "xx"), rationale("helpful", "xxx", utility=1.0)]
+    rows = [
+        rationale("harmful", "x", utility=-1.0),
+        rationale("unknown", "xx"),
+        rationale("helpful", "xxx", utility=1.0),
+    ]
     order = []
     while found := best(rows):
         order.append(found.rationale_id)
@@ -57,9 +63,7 @@ def test_a_critique_and_a_graph_are_no_rationale_of_a_pair() -> None:
         ({"truthfulness": 0.5, "relevance": 0.5}, {"truthfulness": 0.49, "relevance": 0.9}, "claims"),
     ],
 )
-def test_each_soft_check_alone_keeps_or_refuses(
-    passes: dict[str, float], fails: dict[str, float], check: str
-) -> None:
+def test_each_soft_check_alone_keeps_or_refuses(passes: dict[str, Any], fails: dict[str, Any], check: str) -> None:
     kept, refused = with_quality(rationale("1", "x", **passes), SOFT), with_quality(rationale("2", "x", **fails), SOFT)
     assert soft_checks(kept.verify, SOFT) == {check: True}
     assert (kept.status, kept.reject_reason, kept.verify.quality) == ("ok", None, 1.0)
@@ -78,9 +82,13 @@ def test_half_of_the_soft_checks_are_enough_and_a_hard_reason_stays() -> None:
 _numbers = st.none() | st.floats(-1, 1)
 
 
-@given(st.fixed_dictionaries({n: _numbers for n in ("copy_ratio", "utility", "sensitivity", "truthfulness", "relevance")}))
-def test_what_was_not_measured_never_lowers_quality(measured: dict[str, float | None]) -> None:
-    row = with_quality(rationale("1", "x", **measured), SOFT)  # type: ignore[arg-type]
+@given(
+    st.fixed_dictionaries(
+        dict.fromkeys(("copy_ratio", "utility", "sensitivity", "truthfulness", "relevance"), _numbers)
+    )
+)
+def test_what_was_not_measured_never_lowers_quality(measured: dict[str, Any]) -> None:
+    row = with_quality(rationale("1", "x", **measured), SOFT)
     if all(value is None for value in measured.values()):
         assert (row.status, row.verify.quality) == ("ok", None)
     checks = soft_checks(row.verify, SOFT)
