@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from pipeline.pair import Pair
 from pipeline.records import Judgment, ToolCall
+from stages.tools.toolbox import ToolName
 
 MAX_CALLS = 8  # of each response
+TOOLS = frozenset(get_args(ToolName))  # not the checks of `verify`, which compare with the reference: that is the label
 Traces = Mapping[str, Sequence[ToolCall]]
 
 
 def traces(judgments: Sequence[Judgment]) -> dict[str, list[ToolCall]]:
-    """Candidate id -> the calls that worked, each once, of all judgments of one candidate."""
+    """Candidate id -> the calls of tools that worked, each once, of all judgments of one candidate."""
     found: dict[str, list[ToolCall]] = {}
     for judgment in judgments:
         if len(judgment.cand_ids) != 1:
             continue
         calls = found.setdefault(judgment.cand_ids[0], [])
-        calls += [call for call in judgment.tool_trace or () if call.ok and call not in calls]
+        calls += [call for call in judgment.tool_trace or () if call.ok and call.tool in TOOLS and call not in calls]
     return found
 
 

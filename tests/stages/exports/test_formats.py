@@ -401,8 +401,16 @@ def test_a_quad_has_two_prompts_and_the_right_answer_of_each() -> None:
 def test_a_rationale_speaks_of_the_answers_in_the_order_of_the_row() -> None:
     pair = full()
     why = rationale(pair, "Response A is wrong, Response B is right.", shown_order=1)
-    [row], _, _ = run(pair, format="rdpo", reasons=[why])
-    assert row.rationale == "Response B is wrong, Response A is right."
+    orders: set[bool] = set()
+    for n in range(8):
+        [row], _, _ = run(replace(pair, pair_id=str(n)), format="rdpo", reasons=[replace(why, pair_id=str(n))])
+        better, worse = ("A", "B") if row.rationale_response_a == "chosen" else ("B", "A")
+        assert row.rationale == f"Response {worse} is wrong, Response {better} is right."
+        assert f"Response {better}:\nIt is four." in row.rationale_prompt
+        assert f"Response {worse}:\nIt is five." in row.rationale_prompt
+        assert row.rationale_n_tokens is None
+        orders.add(better == "A")
+    assert orders == {True, False}
     orders = set()
     for n in range(8):
         named = replace(pair, pair_id=str(n))
@@ -415,6 +423,17 @@ def test_a_rationale_speaks_of_the_answers_in_the_order_of_the_row() -> None:
         numbers = ("1", "2") if first else ("2", "1")
         assert row.preference_statement == f"@Response {numbers[0]} is better than @Response {numbers[1]}."
     assert orders == {True, False}
+
+
+def test_a_rationale_is_counted_in_tokens_and_never_cut() -> None:
+    pair = full()
+    why = rationale(pair, "Response A is right, Response B is wrong.")
+    fields: dict[str, Any] = {"format": "rdpo", "reasons": [why], "tokenizer": "models/abacus"}
+    [row], _, _ = run(pair, max_length=512, **fields)
+    tokenizer = load_tokenizer("models/abacus")
+    assert 0 <= row.rationale_n_tokens - len(tokenizer.encode(row.rationale)) <= 2  # its end of turn
+    assert row.rationale_prompt.endswith(tokenizer.render([Message("user", "?")]).partition("?")[2])
+    assert run(pair, max_length=60, **fields).reasons == ["rationale_too_long"]
 
 
 def test_helpsteer_strength_follows_the_probability() -> None:

@@ -245,7 +245,8 @@ async def test_a_rationale_has_the_form_that_was_asked_for(form: str, prose: str
 
 
 async def test_what_tools_said_is_shown_by_place_and_kept() -> None:
-    calls = (ToolCall("calculator", "3 + 4", "7", True), ToolCall("python", "1/0", "error", False))
+    calls = (ToolCall("calculator", "3 + 4", "7", True), ToolCall("python", "1/0", "error", False),
+             ToolCall("regex", '{"reference": "7"}', "different", True))  # fmt: skip
     judgment = Judgment("p", "k", "use_tools", "tool", "m", ("id-8",), "ok", tool_trace=calls)
     other = Judgment("p", "k", "use_tools", "tool", "m", ("elsewhere",), "ok", tool_trace=calls)
     rows, engine, _ = await explain(honest, samples=4, tools=True, judgments=[judgment, other])
@@ -253,6 +254,7 @@ async def test_what_tools_said_is_shown_by_place_and_kept() -> None:
     for row, request in zip(rows, engine.asked, strict=True):
         rejected = "B" if row.shown_order == 0 else "A"
         assert f"- Response {rejected}: calculator 3 + 4 gave 7" in shown_text(request)
+        assert "different" not in shown_text(request), "what a check against the reference found is the label"
     untold, engine, _ = await explain(honest, samples=1, judgments=[judgment])
     assert untold[0].tool_evidence is None
     assert "tools said" not in shown_text(engine.asked[0])
