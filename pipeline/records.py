@@ -194,6 +194,7 @@ class Verification(Part, frozen=True):
     p_label_without: float | None = None
     p_label_perturbed: float | None = None
     quality: float | None = None
+    rewritable: bool | None = None
 
 
 class Rationale(Record, frozen=True):

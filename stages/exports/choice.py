@@ -56,6 +56,9 @@ def explanations(rationales: Iterable[Rationale]) -> dict[str, Explanation]:
     for rationale in rationales:
         of_pair.setdefault(rationale.pair_id, []).append(rationale)
     return {
-        pair_id: Explanation(r.text or "", r.kind, "rejected" if r.shown_order else "chosen")
+        pair_id: Explanation(
+            r.text or "", r.kind, "rejected" if r.shown_order else "chosen", r.verify.rewritable is not False,
+            r.statement or "",
+        )
         for pair_id, group in of_pair.items() if (r := best(group)) is not None
     }  # fmt: skip

@@ -7,17 +7,16 @@ model could write the rationale without reading.
 
 from __future__ import annotations
 
-from pipeline import ids
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
 from pipeline.records import Rationale, Record
 from stages.exports.arms import ChatMessage, Conversation, as_messages, conditional_arms, said
 from stages.exports.flat import RENDERED, rendered
 from stages.exports.formats import Format, PairRow, identity
-from stages.exports.labels import told
+from stages.exports.labels import drawn_first, told
 from stages.exports.wanted import Given, Wanted
 from stages.judges.hygiene import prompt_text
-from stages.rationales.training import asked_why
+from stages.rationales.training import answered_why, asked_why
 
 
 class RdpoRow(PairRow, frozen=True, kw_only=True):
@@ -37,10 +36,10 @@ def rows(pair: Pair, given: Given) -> list[Record]:
     arms = conditional_arms(pair, given.wanted)
     if (why := given.explanations.get(pair.pair_id)) is None:
         raise Rejected("no_rationale", "no rationale of this pair passed its gate")
-    first = "rejected" if ids.seed("rdpo", pair.pair_id) & 1 else "chosen"
+    first = drawn_first("rdpo", pair, why)
     texts = (arms.chosen, arms.rejected) if first == "chosen" else (arms.rejected, arms.chosen)
     question = asked_why(prompt_text(as_messages(arms.prompt)), *texts)
-    answer = told(why, first)
+    answer = answered_why(told(why, first).text, told(why, first).statement)
     return [
         RdpoRow(
             **identity(pair), prompt=rendered(arms.prompt, given.wanted.tokenizer), chosen=arms.chosen,
@@ -76,8 +75,8 @@ FORMAT = Format(
         "chosen": "the better answer",
         "rejected": "the worse answer",
         "rationale_prompt": "what the rationale answers: the prompt and both answers, as Response A and Response B",
-        "rationale": "why; it names the answers as rationale_prompt does",
-        "rationale_response_a": "which answer is Response A: chosen or rejected, drawn by lot",
+        "rationale": "why, and which is better at its end; it names the answers as rationale_prompt does",
+        "rationale_response_a": "which answer is Response A: chosen or rejected, by lot",
         "rationale_n_tokens": "length of the rationale in tokens of `tokenizer`; null without one",
     },
     usage="""from datasets import load_dataset

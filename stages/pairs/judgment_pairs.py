@@ -14,7 +14,7 @@ from pipeline import ids
 from pipeline.pair import Pair
 from pipeline.records import Judgment
 
-Gold = Literal["outcome", "given", "majority"]
+Gold = Literal["outcome", "scores", "pairs", "majority"]
 SINGLE = ("aspect", "rubric", "criterion")  # modes in which a row is one call about one candidate
 _KNOWN = ("given", "human", "votes")  # label sources of pairs that count as given
 
@@ -55,7 +55,7 @@ class Evidence:
             elif j.judge_id == "given" and j.scale_max > j.scale_min:
                 self._scores[j.cand_ids[0]] = (j.value - j.scale_min) / (j.scale_max - j.scale_min)
         self._outcomes = {who: float(found.pop()) for who, found in outcomes.items() if len(found) == 1}
-        self._better = {
+        self._better: set[tuple[str, ...]] = {
             (p.chosen_gen.candidate_id, p.rejected_gen.candidate_id)
             for p in pairs
             if p.label_source in _KNOWN and p.chosen_gen and p.rejected_gen
@@ -68,9 +68,10 @@ class Evidence:
         known: Mapping[str, float] = self._outcomes if source == "outcome" else self._scores
         one, who = group[0], group[0].cand_ids
         if one.mode != "pairwise":
-            return None if who[0] not in known else _level(one, known[who[0]])
-        if source == "given" and ((who[0], who[1]) in self._better) != ((who[1], who[0]) in self._better):
-            return Known(float((who[0], who[1]) in self._better))
+            return None if source == "pairs" or who[0] not in known else _level(one, known[who[0]])
+        if source == "pairs":
+            better, worse = who in self._better, who[::-1] in self._better
+            return Known(float(better)) if better != worse else None
         if who[0] not in known or who[1] not in known or known[who[0]] == known[who[1]]:
             return None
         return Known(float(known[who[0]] > known[who[1]]))

@@ -3,7 +3,7 @@
     - {stage: rate, engine: judge, aspects: [correctness], reason: true, mode: parsed, samples: 8,
        sampling: {temperature: 1.0, max_tokens: 1024}, keep_prompts: true}
     - {stage: pair_judgments}                              # gold: what verify found
-    - {stage: pair_judgments, gold: given}                 # scores or pairs that came with the source
+    - {stage: pair_judgments, gold: scores}                # those of the source (columns: candidate_score)
     - {stage: export, from: [pair_judgments], format: trl-dpo}
 
 The prompt of a pair is what the judge was asked, word by word, which is why the judging stage has to keep it; the answers
@@ -18,12 +18,12 @@ from pydantic import Field
 
 from pipeline import ids
 from pipeline.pair import Generation, Lineage, Pair
-from pipeline.records import Judgment, Message, Prompt
+from pipeline.records import Judgment, Message, Prompt, Record
 from pipeline.stage import Context, Example, Stage
 from stages.pairs.build import CODE_VERSION
 from stages.pairs.judgment_pairs import SINGLE, Evidence, Gold, Known, capped, judgment_pairs, same_input
 
-_SOURCES: dict[Gold, str] = {"outcome": "verifier", "given": "given", "majority": "votes"}
+_SOURCES: dict[Gold, str] = {"outcome": "verifier", "scores": "given", "pairs": "given", "majority": "votes"}
 
 
 class PairJudgments(Stage):
@@ -31,8 +31,9 @@ class PairJudgments(Stage):
 
     judges: jobs whose judgments are paired; default: all that keep their prompts.
     gold: where the right score comes from. `outcome`: a candidate that a check found right should get the highest score,
-    a wrong one the lowest, and the right of two be preferred. `given`: the scores or pairs of the source. `majority`: the
-    judge's own most frequent score, where at least `min_agreement` of its judgments agree (flag `majority_gold`).
+    a wrong one the lowest, and the right of two be preferred. `scores`: of the source, on the judge's scale. `pairs`: of the
+    source or of people, for judgments of two responses. `majority`: the judge's own most frequent score, where at least
+    `min_agreement` of its judgments agree (flag `majority_gold`).
     min_gap: how far off a rejected score is at least, in points; of two responses and of yes or no any wrong one.
     max_pairs: per input.
     Counts: `kept`, `over_cap`, `no_pair:<no_gold | all_right | all_wrong | unread>` (inputs).
@@ -43,6 +44,10 @@ class PairJudgments(Stage):
     min_agreement: float = Field(0.75, gt=0.5, le=1)
     min_gap: float = Field(2, gt=0)
     max_pairs: int = Field(3, ge=1)
+
+    def needs(self) -> tuple[type[Record], ...]:
+        """Judgments; pairs where they say who is right."""
+        return (Judgment, Pair) if self.gold == "pairs" else (Judgment,)
 
     async def process(self, example: Example[Judgment | Pair], ctx: Context) -> list[Pair]:
         """The pairs of one prompt, input by input."""

@@ -11,6 +11,7 @@ from pipeline.records import Rationale
 from stages.rationales.kinds import COMPARING
 from stages.rationales.picking import best
 from stages.rationales.references import swap_refs
+from stages.rationales.training import answered_why
 
 Rule = Literal["kept", "both_options", "selection"]
 # What a refusal says of the evidence alone, the verdict being right.
@@ -31,7 +32,8 @@ def rationale_pairs(rationales: Sequence[Rationale], rule: Rule, blind_only: boo
 
     rule: `kept` takes every refusal of substance; `both_options` an analysis of both options that ends at the wrong one
     (contrastive rationales); `selection` right verdicts on evidence that is not there or is false. Refusals of form
-    (truncated, too short, no JSON) teach nothing about reasons. Fewest votes first: the clearest mistakes.
+    (truncated, too short, no JSON) teach nothing about reasons; a text whose names cannot follow the order is left out.
+    Fewest votes first: the clearest mistakes.
     """
     usable = [r for r in rationales if r.text and r.kind in COMPARING and not (blind_only and r.label_visible)]
     made = []
@@ -40,7 +42,7 @@ def rationale_pairs(rationales: Sequence[Rationale], rule: Rule, blind_only: boo
         chosen = best(group)
         if chosen is None or (rule == "both_options" and kind != "contrastive"):
             continue
-        refused = {told(r, chosen): r for r in reversed(group) if _refused(r, rule)}
+        refused = {told(r, chosen): r for r in reversed(group) if _refused(r, rule) and _follows(r, chosen)}
         refused.pop(told(chosen, chosen), None)
         worst = sorted(refused.values(), key=lambda r: (r.verify.votes_for or 0, r.rationale_id))
         made += [RationalePair(chosen, r, r.reject_reason == "label_mismatch") for r in worst[:cap]]
@@ -56,8 +58,11 @@ def _refused(rationale: Rationale, rule: Rule) -> bool:
     return reason in _SUBSTANCE
 
 
+def _follows(rationale: Rationale, like: Rationale) -> bool:
+    return rationale.shown_order == like.shown_order or rationale.verify.rewritable is not False
+
+
 def told(rationale: Rationale, like: Rationale) -> str:
     """The reasons and the fixed sentence of the verdict, the responses named in the order of `like`."""
-    sentence = rationale.statement or ""
-    text = f"{rationale.text}\n{sentence}".strip()
+    text = answered_why(rationale.text or "", rationale.statement or "")
     return text if rationale.shown_order == like.shown_order else swap_refs(text)

@@ -13,6 +13,7 @@ from stages.rationales.attributions import misattributed
 from stages.rationales.claims import find_claims
 from stages.rationales.leaks import decides_by_length, decides_by_order, leak_words
 from stages.rationales.quotes import copy_ratio, find_quote
+from stages.rationales.references import rewritable
 from stages.rationales.replies import Evidence, Reply
 
 Wanted = Literal["none", "any", "both"]  # responses that must be quoted
@@ -111,6 +112,7 @@ def examined(said: Said, shown: Shown, limits: Limits, consistent: bool | None, 
         position_leak=bool(leaks) or position,
         false_claims=false,
         n_claims=len(claims),
+        rewritable=rewritable(text, (shown.prompt, *by_side)),
     )
     return Gated(next((reason for reason, failed in fails if failed), None), verify, spans)
 

@@ -9,3 +9,8 @@ def asked_why(prompt: str, response_a: str, response_b: str) -> str:
         f"{prompt}\n\n----\n\nTwo responses to this were given.\n\nResponse A:\n{response_a}\n\nResponse B:\n{response_b}"
         "\n\n----\n\nWhich response is better, and why?"
     )
+
+
+def answered_why(text: str, statement: str) -> str:
+    """The answer: the reasons, and the fixed sentence of the verdict at the end."""
+    return f"{text}\n{statement}".strip()

@@ -127,7 +127,10 @@ class Verifier(BaseModel):
         return probes
 
     def _notes(self, item: Read, ctx: Context) -> dict[str, str]:
-        """The notes that the preference is asked with; none where only claims are checked."""
+        """The notes that the preference is asked with; none where only claims are checked, or where the names of the
+        responses cannot follow the order."""
+        if item.row.verify.rewritable is False and item.row.arm is None:
+            return {}
         hidden = hide_verdict(item.row.text or "")
         notes = {"given": hidden}
         if "utility" in self.checks:

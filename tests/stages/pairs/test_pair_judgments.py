@@ -166,16 +166,19 @@ async def test_of_two_responses_any_wrong_preference_is_rejected() -> None:
         prompt_messages=ASKED, chosen_messages=ASKED[:1], rejected_messages=ASKED[1:], label_source="given",
         chosen_gen=Generation("b"), rejected_gen=Generation("a"),
     )  # fmt: skip
-    pairs, _ = await run(*votes, pairs=[source], gold="given")
+    pairs, _ = await run(*votes, pairs=[source], gold="pairs")
     assert {p.chosen_messages[0].content[:9] for p in pairs} == {"Thought 1"}
+    assert (await run(*votes, pairs=[replace(source, label_source="judge")], gold="pairs"))[1] == {"no_pair:no_gold": 1}
+    assert PairJudgments(gold="pairs").needs() == (Judgment, Pair)
+    assert PairJudgments().needs() == (Judgment,)
 
 
 async def test_given_scores_are_read_on_the_judges_scale_and_the_majority_is_flagged() -> None:
     given_score = Judgment("p", "g", "prompts", "aspect", "given", ("a",), "ok", 7.0, scale_min=1.0, scale_max=10.0)
-    pairs, _ = await run(*judged([4, 1]), given_score, gold="given")  # 7 of 1–10 is 3.67 of 1–5
+    pairs, _ = await run(*judged([4, 1]), given_score, gold="scores")  # 7 of 1–10 is 3.67 of 1–5
     assert [p.label_source for p in pairs] == ["given"]
     between = replace(given_score, value=6.625)
-    assert (await run(*judged([4, 1]), between, gold="given"))[1] == {"no_pair:no_gold": 1}
+    assert (await run(*judged([4, 1]), between, gold="scores"))[1] == {"no_pair:no_gold": 1}
     pairs, _ = await run(*judged([4, 4, 4, 1]), gold="majority", max_pairs=9)
     assert {(p.flags, p.agreement, p.label_source) for p in pairs} == {(("majority_gold",), 0.75, "votes")}
     assert (await run(*judged([4, 4, 1, 1]), gold="majority"))[1] == {"no_pair:no_gold": 1}

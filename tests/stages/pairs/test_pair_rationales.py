@@ -81,6 +81,12 @@ async def test_each_rule_takes_its_own_mistakes(rule: str, kind: str, reason: st
     assert counts == ({"kept": 1} if paired else {"no_pair": 1, "kept": 0})
 
 
+async def test_names_that_cannot_follow_the_order_leave_a_rationale_out() -> None:
+    fixed = rationale("no", "leak", verify=Verification(rewritable=False))
+    assert len((await run(rationale("yes"), fixed))[0]) == 1
+    assert (await run(rationale("yes", shown_order=1), fixed))[0] == []
+
+
 async def test_no_kept_rationale_no_pair_and_kinds_are_not_mixed() -> None:
     assert (await run(rationale("no", "leak")))[0] == []
     assert (await run(rationale("yes", kind="general"), rationale("no", "leak")))[0] == []
