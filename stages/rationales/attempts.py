@@ -117,9 +117,10 @@ def blank_row(attempt: Attempt, identity: str, author: str, job: str, form: str)
     pair, arm, source = attempt.pair, attempt.arm, attempt.source
     which = (author, pair.pair_id, attempt.kind, attempt.way, attempt.sample_idx, arm)
     source_id = source.rationale_id if source else None
+    tools = [[about, call.tool, call.args_json, call.observation] for about, call in attempt.tools]
     return Rationale(
         prompt_id=pair.prompt_id,
-        rationale_id=ids.content_hash("rationale/1", identity, *which, source_id),
+        rationale_id=ids.content_hash("rationale/1", identity, *which, source_id, tools),
         pair_id=pair.pair_id,
         job=job,
         chosen_id=pair.chosen_gen.candidate_id if pair.chosen_gen else None,

@@ -52,7 +52,8 @@ class Explain(Stage):
     blind, post_hoc: which ways are tried; post-hoc only where no blind attempt was kept.
     structured: the engine is held to the JSON schema. budgets: tokens (words and punctuation marks) per kind.
     min_tokens, min_quote_precision: thresholds of the gate. soft: of the soft checks.
-    verifier: who measures utility, sensitivity and the truth of claims; by default nobody.
+    verifier: who measures utility, sensitivity and the truth of claims; by default nobody. Another model than the
+    author's (else every prompt counts `warned:verifier_is_the_author`).
     tools: authors see what tools said of the responses (`use_tools`).
     max_chars: a pair with a longer text is not explained.
     """
@@ -136,6 +137,9 @@ class Explain(Stage):
         wanted = [(pair, kind) for pair in example.pairs for kind in self.kinds if self._fits(pair, kind, ctx)]
         comparing = [(pair, kind) for pair, kind in wanted if kind in COMPARING]
         known = traces(example.judgments) if self.tools else {}
+        models = [ctx.engine_models.get(alias) for alias in self.engines()]
+        if len(models) == 2 and models[0] and models[0] == models[1]:
+            ctx.count("warned:verifier_is_the_author")
         rows = await self._round(self._attempts(comparing, False, known, ctx), ctx) if self.blind else []
         if self.post_hoc:
             settled = {(r.pair_id, r.kind) for r in rows if r.status == "ok" or r.reject_reason == "prompt_too_long"}

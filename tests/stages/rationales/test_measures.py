@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from pipeline.records import Verification
 from stages.rationales.measures import both_orders, hide_verdict, logit, measured, perturb, weakest
+from stages.rationales.references import rewritable
 
-GOLDEN = Path(__file__).resolve().parents[3] / "../shared/spec/golden/judges.json"
+SHARED = Path(__file__).resolve().parents[3] / "../shared"
+GOLDEN, PANDALM = SHARED / "spec/golden/judges.json", SHARED / "data/pandalm_gpt35_verdicts.jsonl"
 
 
 @pytest.mark.skipif(not GOLDEN.exists(), reason="the golden values are not at hand")
@@ -78,3 +80,17 @@ def test_a_share_of_the_words_is_replaced_and_nothing_else(words: list[str], sha
 def test_where_there_is_no_other_word_nothing_is_replaced() -> None:
     assert perturb("one", (), random.Random(0)) == "one"
     assert perturb("", ("a b c",), random.Random(0)) == ""
+
+
+@pytest.mark.skipif(not PANDALM.exists(), reason="the recorded verdicts are not at hand")
+def test_verdicts_are_hidden_in_reasons_that_a_judge_really_wrote() -> None:
+    reasons = [json.loads(line)["gpt_reason"] or "" for line in PANDALM.read_text().splitlines()]
+    named = [re.sub(r"(?i)(\bresponses?|than|and) ([12])\b", lambda m: f"{m[1]} {'AB'[int(m[2]) - 1]}", r) for r in reasons]
+    said = re.compile(r"Response [AB] is (?:\w+ )?(?:better|worse|preferable|the better)")
+    verdicts = [reason for reason in named if said.search(reason)]
+    assert len(verdicts) > 200
+    assert not [reason for reason in verdicts if said.search(hide_verdict(reason))]
+    untouched = [reason for reason in named if reason and not re.search(r"better|worse|best|prefer|superior", reason)]
+    changed = [reason for reason in untouched if hide_verdict(reason) != reason]
+    assert len(changed) <= 0.02 * len(untouched), changed[:5]
+    assert all(rewritable(reason, []) for reason in named)
