@@ -23,7 +23,7 @@ PROMPTS, ROUNDS = 400, 3
 SAMPLING = {"n": 4, "temperature": 1.0, "max_tokens": 96}
 ENGINE = {"max_model_len": 1024, "max_num_seqs": 128}
 # What our engine sets itself on a CPU; vLLM ends at seeded prompts that are prefilled in parts.
-RAW = {"enable_chunked_prefill": False, "enforce_eager": True, "kv_cache_memory_bytes": 2**30}
+RAW = {"enable_chunked_prefill": False, "block_size": 32, "enforce_eager": True, "kv_cache_memory_bytes": 2**30}
 
 
 def run() -> list[Figure]:

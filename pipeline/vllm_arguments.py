@@ -33,6 +33,7 @@ def engine_arguments(fields: Mapping[str, Any], dtype: str, on_cpu: bool) -> dic
         # vLLM winds a request's generator back when it cuts a prompt in two; on a CPU that ends the engine ("CPU
         # Generator does not use offset"), and all our requests are seeded. So prompts are never cut there.
         made["enable_chunked_prefill"] = False
+        made["block_size"] = 32  # the least; with vLLM's 128 no prompt shorter than that is found in the prefix cache
     else:
         made["gpu_memory_utilization"] = fields["gpu_memory_utilization"]
     if parallel == 1:  # the model lives in the engine's process, also inside a Ray actor
