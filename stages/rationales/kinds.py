@@ -33,6 +33,8 @@ def fits(kind: Kind, pair: Pair) -> str | None:
     """Why a pair cannot have a rationale of this kind; None where it can."""
     if pair.rejected_prompt_messages is not None:
         return "two_prompts"  # arms that answer different prompts cannot be shown under one
+    if pair.level in ("judgment", "rationale"):
+        return "no_responses"  # training data for judges and authors, which answers no one's question
     return "no_steps" if kind == "step" and pair.level != "step" else None
 
 

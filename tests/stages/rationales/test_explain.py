@@ -89,6 +89,12 @@ async def test_arms_of_two_prompts_are_not_compared_under_one() -> None:
     assert context.counts == {"skipped:two_prompts": 1}
 
 
+@pytest.mark.parametrize("level", ["judgment", "rationale"])
+async def test_pairs_of_what_judges_and_authors_wrote_are_passed_over(level: str) -> None:
+    rows, engine, context = await explain(honest, pair(level=level), kinds=("detailed", "critique"))
+    assert (rows, engine.asked, context.counts) == ([], [], {"skipped:no_responses": 2})
+
+
 async def test_the_author_sees_no_scores_and_no_ids() -> None:
     _, engine, _ = await explain(honest, pair(chosen_score=0.93, rejected_score=0.11), kinds=("general", "detailed"))
     for request in engine.asked:

@@ -85,7 +85,9 @@ def test_where_there_is_no_other_word_nothing_is_replaced() -> None:
 @pytest.mark.skipif(not PANDALM.exists(), reason="the recorded verdicts are not at hand")
 def test_verdicts_are_hidden_in_reasons_that_a_judge_really_wrote() -> None:
     reasons = [json.loads(line)["gpt_reason"] or "" for line in PANDALM.read_text().splitlines()]
-    named = [re.sub(r"(?i)(\bresponses?|than|and) ([12])\b", lambda m: f"{m[1]} {'AB'[int(m[2]) - 1]}", r) for r in reasons]
+    named = [
+        re.sub(r"(?i)(\bresponses?|than|and) ([12])\b", lambda m: f"{m[1]} {'AB'[int(m[2]) - 1]}", r) for r in reasons
+    ]
     said = re.compile(r"Response [AB] is (?:\w+ )?(?:better|worse|preferable|the better)")
     verdicts = [reason for reason in named if said.search(reason)]
     assert len(verdicts) > 200
