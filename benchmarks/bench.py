@@ -18,7 +18,18 @@ from rich.table import Table
 from benchmarks.figures import Figure
 
 RESULTS = Path(__file__).with_name("results.json")
-TABLES = ("framework", "generate_vs_raw", "driver_memory", "quickstart", "abacus", "rationales", "injection")
+TABLES = (
+    "framework",
+    "generate_vs_raw",
+    "driver_memory",
+    "quickstart",
+    "abacus",
+    "rationales",
+    "injection",
+    "search_speed",
+    "search_cost",
+    "search_quality",
+)
 
 
 def merge(figures: list[Figure], command: str) -> None:

@@ -153,7 +153,7 @@ class TreeSearch:
         rules, tree = self.rules, self.tree
         if rules.max_nodes is not None and len(tree.nodes) >= rules.max_nodes:
             return "budget_nodes"
-        if rules.max_gen_tokens is not None and tree.gen_tokens >= rules.max_gen_tokens:
+        if rules.max_gen_tokens is not None and tree.gen_tokens + tree.eval_tokens >= rules.max_gen_tokens:
             return "budget_tokens"
         if rules.enough_pairs is not None and separated_pairs(tree) >= rules.enough_pairs:
             return "solved_enough"

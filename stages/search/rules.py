@@ -91,7 +91,7 @@ class SearchRules(_Block):
     sims: int = Field(24, ge=1)
     reroot_sims: int = Field(0, ge=0)  # trajectory: after `sims` choose a step, so many from there, and so on; 0: never
     max_nodes: int | None = Field(None, ge=1)
-    max_gen_tokens: int | None = Field(None, ge=1)
+    max_gen_tokens: int | None = Field(None, ge=1)  # written for the tree: steps, roll-outs, and what critics write
     enough_pairs: int | None = Field(None, ge=1)  # stop at so many right-against-wrong sibling pairs …
     enough_margin: float = Field(0.5, ge=0)  # … whose Q differ by at least this
     retries: int = Field(2, ge=0)  # of an expansion that gave no child

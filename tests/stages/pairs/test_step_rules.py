@@ -78,6 +78,12 @@ def test_example_a_topk(example_a: FinishedTree) -> None:
     assert "bb>ba" not in chosen_over(example_a, rule="topk", best_path_only=True)
 
 
+def test_no_pair_stands_behind_a_step_that_the_search_holds_for_wrong(example_a: FinishedTree) -> None:
+    assert set(chosen_over(example_a, rule="topk", prefix_value=0.1)) == {"aaa>aab", "aa>ab"}  # b has the value 0
+    assert set(chosen_over(example_a, rule="topk", prefix_value=0.3)) == set()
+    assert chosen_over(example_a, rule="topk", prefix_value=None) == chosen_over(example_a, rule="topk")
+
+
 def test_example_a_first_errors(example_a: FinishedTree) -> None:
     assert set(chosen_over(example_a, rule="first_error")) == {"aa>ab", "bb>ba", "aaa>aab"}
 
