@@ -161,7 +161,7 @@ class Pair(Record, frozen=True, kw_only=True):
     group_role: str | None = None
     group_size: int | None = None
     kind: str
-    level: str  # response, step, segment, prompt, joint
+    level: str  # response, step, segment, prompt, joint; judgment, rationale: of the judge and the author themselves
     split: str = "train"
     prompt_messages: tuple[Message, ...]
     rejected_prompt_messages: tuple[Message, ...] | None = None

@@ -139,10 +139,12 @@ class Judgment(Record, frozen=True):
     tool_trace: tuple[ToolCall, ...] | None = None
     n_in: int | None = None
     n_out: int | None = None
+    messages: tuple[Message, ...] | None = None  # what the judge was asked, where the stage keeps it
 
 
 class Span(Part, frozen=True):
-    """A verbatim quote and where it stands; `side` is a (the chosen arm), b (the rejected arm) or prompt."""
+    """A verbatim quote and where it stands: `side` is a (the chosen arm), b (the rejected arm), prompt, or rationale
+    (the one that an argument graph was drawn from)."""
 
     side: str
     quote: str
@@ -151,8 +153,29 @@ class Span(Part, frozen=True):
     point: str | None = None
 
 
+class Argument(Part, frozen=True):
+    """A node of an argument graph; `span_idx`: its place in `spans`, None where it is not verbatim."""
+
+    id: str
+    type: str  # claim | premise
+    text: str
+    span_idx: int | None = None
+
+
+class ArgumentEdge(Part, frozen=True):
+    """What one node does to another: support or attack it."""
+
+    src: str
+    dst: str
+    rel: str  # support | attack
+
+
 class Verification(Part, frozen=True):
-    """What the rationale gate measured (spec judges C2, V1–V11); None = not evaluated."""
+    """What the rationale gate measured (spec judges C2, V1–V11); None = not evaluated.
+
+    p_label: the verifier's probability of the label, both orders averaged, given the rationale without its verdict;
+    p_label_without: given none; p_label_perturbed: given one with words replaced. quality: share of soft checks passed.
+    """
 
     label_consistent: bool | None = None
     quote_precision: float | None = None
@@ -167,6 +190,11 @@ class Verification(Part, frozen=True):
     truthfulness: float | None = None
     relevance: float | None = None
     self_certainty: float | None = None
+    p_label: float | None = None
+    p_label_without: float | None = None
+    p_label_perturbed: float | None = None
+    quality: float | None = None
+    rewritable: bool | None = None
 
 
 class Rationale(Record, frozen=True):
@@ -178,7 +206,7 @@ class Rationale(Record, frozen=True):
     chosen_id: str | None
     rejected_id: str | None
     kind: str  # general, detailed, contrastive, critique, step, argument_graph
-    format: str  # free, json, …
+    format: str  # free, annotated_report, procedural, subquestions, json
     label_visible: bool  # True when the author was told the label (post-hoc)
     shown_order: int  # 0 = chosen shown as Response A, 1 = shown as Response B
     author_model: str
@@ -194,6 +222,11 @@ class Rationale(Record, frozen=True):
     verify: Verification = Verification()
     raw_text: str | None = None
     n_tokens: int | None = None
+    arm: str | None = None  # chosen | rejected: the response a critique is about
+    claims: tuple[Argument, ...] | None = None  # nodes and edges of an argument graph
+    edges: tuple[ArgumentEdge, ...] | None = None
+    source_rationale_id: str | None = None  # of an argument graph: the rationale it was drawn from
+    tool_evidence: tuple[ToolCall, ...] | None = None  # what tools had said of the responses, as the author saw it
 
 
 class Reject(Record, frozen=True):

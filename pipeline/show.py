@@ -120,7 +120,8 @@ def describe(row: Record) -> list[str]:
         said = f"  {row.judge_id} {row.aspect or row.mode} of {', '.join(c[:12] for c in row.cand_ids)}: {value} ({row.status})"
         return [said, *_indent(row.raw_text or "", 6)]
     if isinstance(row, Rationale):
-        head = f"[{row.rationale_id[:12]}] {row.kind}, {'post-hoc' if row.label_visible else 'blind'}, {row.status}"
+        kind = f"{row.kind} of the {row.arm}" if row.arm else row.kind
+        head = f"[{row.rationale_id[:12]}] {kind}, {'post-hoc' if row.label_visible else 'blind'}, {row.status}"
         return [
             head + (f": {row.reject_reason}" if row.reject_reason else ""),
             *_indent(row.text or row.raw_text or ""),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pipeline.pair import Pair
 from pipeline.records import Rationale
 from stages.exports.wanted import Explanation
-from stages.rationales.gate import best
+from stages.rationales.picking import best
 
 # Who is believed when labels contradict each other (spec pairs V14), best first.
 AUTHORITY = ("checker", "verifier", "human", "votes", "given", "judge", "rm", "construction")
@@ -56,6 +56,9 @@ def explanations(rationales: Iterable[Rationale]) -> dict[str, Explanation]:
     for rationale in rationales:
         of_pair.setdefault(rationale.pair_id, []).append(rationale)
     return {
-        pair_id: Explanation(r.text or "", r.kind, "rejected" if r.shown_order else "chosen")
+        pair_id: Explanation(
+            r.text or "", r.kind, "rejected" if r.shown_order else "chosen", r.verify.rewritable is not False,
+            r.statement or "",
+        )
         for pair_id, group in of_pair.items() if (r := best(group)) is not None
     }  # fmt: skip

@@ -7,14 +7,13 @@ is the rationale, its Response A and B being response 1 and 2.
 
 from __future__ import annotations
 
-from pipeline import ids
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
 from pipeline.records import Record
 from stages.exports.arms import conditional_arms
 from stages.exports.flat import RENDERED, rendered
 from stages.exports.formats import Format, PairRow, identity
-from stages.exports.labels import told
+from stages.exports.labels import drawn_first, told
 from stages.exports.wanted import Given
 from stages.pairs.build import label_columns
 from stages.rationales.references import statement
@@ -39,7 +38,8 @@ class HelpsteerRationaleRow(HelpsteerRow, frozen=True, kw_only=True):
 def rows(pair: Pair, given: Given) -> list[Record]:
     """One row. Raises Rejected: no_strength, several_turns, and as `conditional_arms`."""
     arms = conditional_arms(pair, given.wanted)
-    first = "rejected" if ids.seed("helpsteer", pair.pair_id) & 1 else "chosen"
+    why = given.explanations.get(pair.pair_id) if given.wanted.rationales else None
+    first = drawn_first("helpsteer", pair, why)
     strength = _strength(pair)
     texts = (arms.chosen, arms.rejected) if first == "chosen" else (arms.rejected, arms.chosen)
     names = ("A", "B") if first == "chosen" else ("B", "A")
@@ -51,8 +51,7 @@ def rows(pair: Pair, given: Given) -> list[Record]:
     }  # fmt: skip
     if not given.wanted.rationales:
         return [HelpsteerRow(**columns)]
-    why = given.explanations.get(pair.pair_id)
-    return [HelpsteerRationaleRow(**columns, preference_elaboration=told(why, first) if why else None)]
+    return [HelpsteerRationaleRow(**columns, preference_elaboration=told(why, first).text if why else None)]
 
 
 def _strength(pair: Pair) -> int:

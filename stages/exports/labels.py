@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from pipeline import ids
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
 from stages.exports.wanted import Explanation
@@ -28,6 +31,16 @@ def both_scores(pair: Pair) -> tuple[float, float]:
     return pair.chosen_score, pair.rejected_score
 
 
-def told(why: Explanation, first: str) -> str:
+def drawn_first(format_name: str, pair: Pair, why: Explanation | None) -> str:
+    """Which arm a row shows first, chosen or rejected: by lot of the pair's id; as its rationale has it where the names
+    in that cannot change places."""
+    if why is not None and not why.rewritable:
+        return why.response_a
+    return "rejected" if ids.seed(format_name, pair.pair_id) & 1 else "chosen"
+
+
+def told(why: Explanation, first: str) -> Explanation:
     """The rationale with `first` (chosen or rejected) as its Response A."""
-    return why.text if why.response_a == first else swap_refs(why.text)
+    if why.response_a == first:
+        return why
+    return replace(why, text=swap_refs(why.text), statement=swap_refs(why.statement), response_a=first)

@@ -44,7 +44,7 @@ FORMAT = Format(
     columns={
         **PROMPTED,
         "rationale": "why the chosen answer is better; speaks of Response A and Response B",
-        "rationale_kind": "general, detailed or contrastive",
+        "rationale_kind": "step, detailed, contrastive or general",
         "rationale_response_a": "which arm the rationale calls Response A: chosen or rejected",
     },
     usage="""from datasets import load_dataset

@@ -15,11 +15,14 @@ from stages.pairs.truncation import TrainingLength
 
 
 class Explanation(Struct, frozen=True):
-    """A rationale that goes along; `response_a` says which arm the text calls Response A."""
+    """A rationale that goes along; `response_a` says which arm the text calls Response A. rewritable: it can also be told
+    with the names the other way round. statement: the fixed sentence of its verdict."""
 
     text: str
     kind: str
     response_a: str  # chosen | rejected
+    rewritable: bool = True
+    statement: str = ""
 
 
 class Wanted(NamedTuple):

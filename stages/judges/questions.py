@@ -50,6 +50,7 @@ class JudgeCalls(BaseModel):
     structured: restricts a direct answer to the labels.
     max_attempts: a call that failed (parse_error, truncated, refused, out_of_range) is repeated with another seed, at a
     temperature of at least 0.7; every attempt is a row.
+    keep_prompts: rows hold what was asked (`messages`), for `pair_judgments`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +67,7 @@ class JudgeCalls(BaseModel):
     max_chars: int = Field(40_000, ge=1)
     structured: bool = False
     max_attempts: int = Field(3, ge=1, le=10)
+    keep_prompts: bool = False
 
     def labels(self) -> tuple[str, ...]:
         """The verdicts a judge may give, each a single token."""
@@ -143,6 +145,7 @@ class JudgeCalls(BaseModel):
                 raw_text=answer.text,
                 n_in=answer.n_prompt_tokens if first else 0,
                 n_out=answer.n_tokens if first else 0,
+                messages=question.messages if self.keep_prompts else None,
             )
             rows.append(row)
         return rows

@@ -1,5 +1,11 @@
 """explain: why the chosen arm of a pair is better, in words that survive the gate (spec judges C2).
 
+    - {stage: explain, engine: judge, kinds: [detailed, contrastive], samples: 4}
+    - {stage: explain, engine: judge, kinds: [detailed, argument_graph, critique], rubric: "Is it right, and brief?"}
+    - {stage: explain, engine: judge, kinds: [step], from: [pair_steps]}
+    - {stage: explain, engine: judge, verifier: {engine: small, checks: [utility, sensitivity]}}   # V8 and V9
+    - {stage: explain, engine: judge, tools: true}            # behind use_tools: its author sees what the tools said
+
 Blind first: the author does not know the label and its verdict has to agree with it. Where no blind rationale is kept,
 post-hoc: the author is told the label (`label_visible`). Every attempt is a row, kept or rejected with a reason.
 """
@@ -8,56 +14,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-import msgspec
-from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import Field
 
 from pipeline import ids
 from pipeline.engine import Completion, Request, Sampling
-from pipeline.errors import PlanError, Rejected
+from pipeline.errors import PlanError
 from pipeline.pair import Pair
-from pipeline.prompts import Template
-from pipeline.records import Rationale
+from pipeline.prompts import Template, load_template
+from pipeline.records import Judgment, Rationale, Record
 from pipeline.stage import Context, Example, Stage
 from stages.judges.calls import answer_each
-from stages.judges.hygiene import as_data, prompt_text
-from stages.rationales.gate import Limits, Shown, gate, implied_label, with_votes
-from stages.rationales.references import statement
-from stages.rationales.replies import SCHEMA, Reply, parse_reply
+from stages.rationales.attempts import Attempt, Found, answered, blank_row, chosen_place, shown_alone, shown_arms
+from stages.rationales.critiques import CRITIQUE_SCHEMA, agreeing
+from stages.rationales.gate import Limits
+from stages.rationales.graphs import GRAPH_SCHEMA
+from stages.rationales.kinds import COMPARING, Format, Kind, fits, limits
+from stages.rationales.picking import Soft, best, with_quality, with_votes
+from stages.rationales.replies import SCHEMA
+from stages.rationales.tool_evidence import Traces, calls_about, traces
+from stages.rationales.verifier import Verifier
 
-Kind = Literal["general", "detailed", "contrastive"]
-
-_BUDGETS: dict[Kind, int] = {"general": 60, "detailed": 300, "contrastive": 350}  # tokens
-_QUOTES: dict[Kind, Literal["none", "any", "both"]] = {"general": "none", "detailed": "any", "contrastive": "both"}
-
-
-class _Attempt(Struct, frozen=True, gc=False):
-    """One rationale asked for: of which pair, in which way, and what is shown."""
-
-    pair: Pair
-    kind: Kind
-    label_visible: bool
-    sample_idx: int
-    shown: Shown
-    rationale_id: str
-    request: Request | None  # None: too long to show
+_SCHEMAS = {"critique": CRITIQUE_SCHEMA, "argument_graph": GRAPH_SCHEMA}
 
 
 class Explain(Stage):
-    """Rationales for every pair whose arms answer the same prompt.
+    """Rationales for every pair whose arms answer the same prompt. What each column means: docs/rationales.md.
 
-    kinds: `general` (a sentence or two), `detailed` (reasons with quotes), `contrastive` (both sides per criterion).
+    kinds: `general` (a sentence or two), `detailed` (reasons with quotes), `contrastive` (both sides per criterion),
+    `step` (of pairs of level step: which next step is valid and helps), `critique` (of each arm alone, by `rubric`),
+    `argument_graph` (claims and premises of the best detailed rationale).
+    format: how the first four are written: `json` prose and list of evidence, `free` prose, `annotated_report`,
+    `procedural`, `subquestions`.
     samples: attempts per pair, kind and way.
     blind, post_hoc: which ways are tried; post-hoc only where no blind attempt was kept.
     structured: the engine is held to the JSON schema. budgets: tokens (words and punctuation marks) per kind.
-    min_tokens, min_quote_precision: thresholds of the gate. max_chars: a pair with a longer text is not explained.
+    min_tokens, min_quote_precision: thresholds of the gate. soft: of the soft checks.
+    verifier: who measures utility, sensitivity and the truth of claims; by default nobody. Another model than the
+    author's (else every prompt counts `warned:verifier_is_the_author`).
+    tools: authors see what tools said of the responses (`use_tools`).
+    max_chars: a pair with a longer text is not explained.
     """
 
     engine: str
     template: str = "default"
+    critique_template: str = "critique"
+    graph_template: str = "argument_graph"
     kinds: tuple[Kind, ...] = Field(("detailed",), min_length=1)
+    format: Format = "json"
     samples: int = Field(2, ge=1, le=64)
     sampling: Sampling = Sampling(temperature=0.7, max_tokens=1024)
     blind: bool = True
@@ -66,154 +72,162 @@ class Explain(Stage):
     budgets: dict[Kind, int] = Field(default_factory=dict)
     min_tokens: int = Field(20, ge=1)
     min_quote_precision: float = Field(0.8, ge=0, le=1)
+    soft: Soft = Soft()
+    verifier: Verifier | None = None
+    rubric: str = ""
+    tools: bool = False
     max_chars: int = Field(40_000, ge=1)
 
-    template_variables: ClassVar[frozenset[str]] = frozenset({"prompt", "response_a", "response_b", "kind", "label"})
+    version: ClassVar[int] = 2
+    template_variables: ClassVar[frozenset[str]] = frozenset(
+        "prompt steps response_a response_b kind label checks format rubric rationale notes claim sense".split()
+    )
 
     def check(self) -> None:
-        """Raises PlanError when no way is left, or sampling.n competes with samples."""
+        """Raises PlanError when no way is left, kinds lack what they need, or the verifier is the author."""
         if not (self.blind or self.post_hoc):
             raise PlanError("explain: both blind and post_hoc are off; switch one on")
         if self.sampling.n != 1:
             raise PlanError(f"explain: sampling.n is {self.sampling.n}; the number of attempts is set by samples")
         if len(set(self.kinds)) < len(self.kinds):
             raise PlanError(f"explain: kinds repeat ({', '.join(self.kinds)}); name each once")
+        if "argument_graph" in self.kinds and "detailed" not in self.kinds:
+            raise PlanError("explain: an argument_graph is drawn from a detailed rationale; add detailed to kinds")
+        if self.verifier is not None and self.verifier.engine == self.engine:
+            raise PlanError(f"explain: the verifier is the author {self.engine} itself; name another engine")
+
+    def engines(self) -> tuple[str, ...]:
+        """The author, and who verifies."""
+        return (self.engine, self.verifier.engine) if self.verifier else (self.engine,)
 
     def capabilities(self, alias: str) -> frozenset[str]:
-        """`json` where the answer is structured."""
+        """`json` of an author whose answer is structured; `labels` of a verifier."""
+        if alias != self.engine:
+            return frozenset({"generate", "labels"})
         return frozenset({"generate", "json"} if self.structured else {"generate"})
 
-    @cached_property
-    def _template(self) -> Template:
-        return self.templates()[0]
+    def needs(self) -> tuple[type[Record], ...]:
+        """Pairs; judgments where tools are told of."""
+        return (Pair, Judgment) if self.tools else (Pair,)
+
+    def templates(self) -> tuple[Template, ...]:
+        """Those of its kinds, and the verifier's."""
+        own = {self._template_of(kind).name: self._template_of(kind) for kind in self.kinds}
+        return (*own.values(), *(self.verifier.templates() if self.verifier else ()))
+
+    def _template_of(self, kind: Kind) -> Template:
+        name = {"critique": self.critique_template, "argument_graph": self.graph_template}.get(kind, self.template)
+        return load_template("explain", name)
 
     @cached_property
-    def _identity(self) -> str:
-        fields = {"sampling": self.sampling.model_dump(mode="json"), "structured": self.structured}
-        return ids.content_hash("explain/1", self.version, self._template.sha256, fields)
-
-    @cached_property
-    def _limits(self) -> dict[str, Limits]:
+    def _identity(self) -> dict[str, str]:
+        """What decides an author's answer, by kind."""
+        fields = self.model_dump(mode="json", include={"sampling", "structured", "format", "rubric", "tools"})
         return {
-            kind: Limits(
-                self.min_tokens, self.budgets.get(kind, _BUDGETS[kind]), self.min_quote_precision, _QUOTES[kind]
-            )
+            kind: ids.content_hash("explain/1", self.version, self._template_of(kind).sha256, fields)
             for kind in self.kinds
         }
 
-    async def process(self, example: Example[Pair], ctx: Context) -> list[Rationale]:
-        """All attempts of all pairs: the blind ones, then the post-hoc ones. Raises EngineError."""
-        wanted = [(pair, kind) for pair in example.pairs if self._explainable(pair, ctx) for kind in self.kinds]
-        rows: list[Rationale] = []
-        if self.blind:
-            for group in await self._round(wanted, False, ctx):
-                rows += with_votes(group)
+    @cached_property
+    def _limits(self) -> dict[Kind, Limits]:
+        return {k: limits(k, self.min_tokens, self.budgets.get(k), self.min_quote_precision) for k in self.kinds}
+
+    async def process(self, example: Example[Pair | Judgment], ctx: Context) -> list[Rationale]:
+        """All attempts of all pairs: the blind ones, the post-hoc ones, critiques, argument graphs. Raises EngineError."""
+        wanted = [(pair, kind) for pair in example.pairs for kind in self.kinds if self._fits(pair, kind, ctx)]
+        comparing = [(pair, kind) for pair, kind in wanted if kind in COMPARING]
+        known = traces(example.judgments) if self.tools else {}
+        models = [ctx.engine_models.get(alias) for alias in self.engines()]
+        if len(models) == 2 and models[0] and models[0] == models[1]:
+            ctx.count("warned:verifier_is_the_author")
+        rows = await self._round(self._attempts(comparing, False, known, ctx), ctx) if self.blind else []
         if self.post_hoc:
-            kept = {(r.pair_id, r.kind) for r in rows if r.status == "ok"}
-            too_long = {(r.pair_id, r.kind) for r in rows if r.reject_reason == "prompt_too_long"}
-            left = [(pair, kind) for pair, kind in wanted if (pair.pair_id, kind) not in kept | too_long]
-            for group in await self._round(left, True, ctx):
-                rows += group
+            settled = {(r.pair_id, r.kind) for r in rows if r.status == "ok" or r.reject_reason == "prompt_too_long"}
+            left = [(pair, kind) for pair, kind in comparing if (pair.pair_id, kind) not in settled]
+            rows += await self._round(self._attempts(left, True, known, ctx), ctx)
+        criticized = [pair for pair, kind in wanted if kind == "critique"]
+        rows += await self._round(self._critiques(criticized, known), ctx)
+        rows += await self._round(self._graphs([p for p, kind in wanted if kind == "argument_graph"], rows), ctx)
         for row in rows:
             ctx.count("kept" if row.status == "ok" else f"refused:{row.reject_reason}")
         return rows
 
     @staticmethod
-    def _explainable(pair: Pair, ctx: Context) -> bool:
-        """Arms that answer different prompts cannot be shown under one."""
-        if pair.rejected_prompt_messages is None:
-            return True
-        ctx.count("skipped:two_prompts")
-        return False
+    def _fits(pair: Pair, kind: Kind, ctx: Context) -> bool:
+        if why := fits(kind, pair):
+            ctx.count(f"skipped:{why}")
+        return why is None
 
-    async def _round(
-        self, wanted: Sequence[tuple[Pair, Kind]], label_visible: bool, ctx: Context
-    ) -> list[list[Rationale]]:
-        """One group of rows per (pair, kind); everything is asked in one call."""
+    def _attempts(self, wanted: Sequence[tuple[Pair, Kind]], told: bool, known: Traces, ctx: Context) -> list[Attempt]:
         author = ctx.engine_models.get(self.engine) or self.engine
-        attempts = [
-            self._attempt(pair, kind, label_visible, k, ctx) for pair, kind in wanted for k in range(self.samples)
+        made = []
+        for pair, kind in wanted:
+            calls = calls_about(pair, ("chosen", "rejected"), known)
+            for k in range(self.samples):
+                shown = shown_arms(pair, chosen_place(pair, ctx.run_seed, author, k))
+                made.append(Attempt(pair, kind, told, k, shown, tools=calls))
+        return made
+
+    def _critiques(self, pairs: Sequence[Pair], known: Traces) -> list[Attempt]:
+        return [
+            Attempt(pair, "critique", False, k, shown_alone(pair, arm), arm, tools=calls_about(pair, (arm,), known))
+            for pair in pairs
+            for arm in ("chosen", "rejected")
+            for k in range(self.samples)
         ]
-        requests = [a.request for a in attempts if a.request is not None]
-        answers = iter(await answer_each(ctx.engines[self.engine], requests))
-        rows = [self._row(a, next(answers) if a.request is not None else None, ctx.job, author) for a in attempts]
-        return [rows[i : i + self.samples] for i in range(0, len(rows), self.samples)]
 
-    def _attempt(self, pair: Pair, kind: Kind, label_visible: bool, sample_idx: int, ctx: Context) -> _Attempt:
+    def _graphs(self, pairs: Sequence[Pair], rows: Sequence[Rationale]) -> list[Attempt]:
+        made = []
+        for pair in pairs:
+            source = best([r for r in rows if r.pair_id == pair.pair_id and r.kind == "detailed"])
+            if source is not None:
+                shown = shown_arms(pair, "B" if source.shown_order else "A")
+                blind = not source.label_visible
+                made += [
+                    Attempt(pair, "argument_graph", not blind, k, shown, source=source) for k in range(self.samples)
+                ]
+        return made
+
+    async def _round(self, attempts: Sequence[Attempt], ctx: Context) -> list[Rationale]:
+        """The rows of attempts, `samples` for each subject, asked together; votes, then the verifier, then quality."""
+        found = await self._answered(attempts, ctx)
+        scores = {(f.attempt.pair.pair_id, f.attempt.arm, f.attempt.sample_idx): f.score for f in found}
+        rows: list[Rationale] = []
+        for at in range(0, len(found), self.samples):
+            group = [f.row for f in found[at : at + self.samples]]
+            if group[0].arm is not None:
+                other = {"chosen": "rejected", "rejected": "chosen"}[group[0].arm]
+                group = [
+                    agreeing(r, scores[r.pair_id, r.arm, r.sample_idx], scores[r.pair_id, other, r.sample_idx])
+                    for r in group
+                ]
+            rows += group if group[0].label_visible else with_votes(group)
+        if self.verifier is not None:
+            kept = [n for n, row in enumerate(rows) if row.status == "ok" and row.kind != "argument_graph"]
+            read = [replace(found[n], row=rows[n]).to_read() for n in kept]
+            for n, row in zip(kept, await self.verifier.verified(read, ctx), strict=True):
+                rows[n] = row
+        return [with_quality(row, self.soft) for row in rows]
+
+    async def _answered(self, attempts: Sequence[Attempt], ctx: Context) -> list[Found]:
         author = ctx.engine_models.get(self.engine) or self.engine
-        chosen = chosen_place(pair, ctx.run_seed, author, sample_idx)
-        prompt = prompt_text(pair.prompt_messages, pair.assistant_prefix or "")
-        better, worse = pair.chosen_messages[-1].content, pair.rejected_messages[-1].content
-        shown = Shown(prompt, *((better, worse) if chosen == "A" else (worse, better)), chosen)
-        way = "post_hoc" if label_visible else "blind"
-        key = ids.content_hash("rationale/1", self._identity, author, pair.pair_id, kind, way, sample_idx)
-        request = None
-        if max(len(prompt), len(better), len(worse)) <= self.max_chars:
-            request = Request(
-                sampling=self.sampling,
-                key=key,
-                seed=ctx.seed(pair.prompt_id, f"{way}/{kind}/{pair.pair_id}", sample_idx),
-                messages=self._template.render(
-                    prompt=prompt, response_a=as_data(shown.response_a), response_b=as_data(shown.response_b),
-                    kind=kind, label=chosen if label_visible else "",
-                ),
-                structured={"json": SCHEMA} if self.structured else None,
-            )  # fmt: skip
-        return _Attempt(pair, kind, label_visible, sample_idx, shown, key, request)
+        blanks = [blank_row(a, self._identity[a.kind], author, ctx.job, self.format) for a in attempts]
+        asked = [n for n, attempt in enumerate(attempts) if attempt.longest <= self.max_chars]
+        requests = [self._request(attempts[n], blanks[n], ctx) for n in asked]
+        answers = dict(zip(asked, await answer_each(ctx.engines[self.engine], requests), strict=True))
+        completions = [c if isinstance(c := answers.get(n), Completion) else None for n in range(len(attempts))]
+        return [
+            answered(blank, attempt, completion, self._limits[attempt.kind])
+            for blank, attempt, completion in zip(blanks, attempts, completions, strict=True)
+        ]
 
-    def _row(self, attempt: _Attempt, answer: Completion | Rejected | None, job: str, author: str) -> Rationale:
-        pair, shown = attempt.pair, attempt.shown
-        completion = answer if isinstance(answer, Completion) else None
-        reply = parse_reply(completion.text) if completion is not None else None
-        truncated = completion is not None and completion.finish_reason != "stop"
-        row = Rationale(
-            prompt_id=pair.prompt_id,
-            rationale_id=attempt.rationale_id,
-            pair_id=pair.pair_id,
-            job=job,
-            chosen_id=pair.chosen_gen.candidate_id if pair.chosen_gen else None,
-            rejected_id=pair.rejected_gen.candidate_id if pair.rejected_gen else None,
-            kind=attempt.kind,
-            format="json",
-            label_visible=attempt.label_visible,
-            shown_order=0 if shown.chosen == "A" else 1,
-            author_model=author,
-            sample_idx=attempt.sample_idx,
-            status="rejected",
-            reject_reason="prompt_too_long" if completion is None else "truncated" if truncated else "parse_error",
-            raw_text=completion.text if completion is not None else None,
-            n_tokens=completion.n_tokens if completion is not None else None,
+    def _request(self, attempt: Attempt, blank: Rationale, ctx: Context) -> Request:
+        purpose = "/".join([attempt.way, attempt.kind, *filter(None, (attempt.arm,)), attempt.pair.pair_id])
+        variables = attempt.variables() | {"format": self.format, "rubric": self.rubric}
+        return Request(
+            sampling=self.sampling,
+            key=blank.rationale_id,
+            seed=ctx.seed(attempt.pair.prompt_id, purpose, attempt.sample_idx),
+            messages=self._template_of(attempt.kind).render(**variables),
+            structured={"json": _SCHEMAS.get(attempt.kind, SCHEMA)} if self.structured else None,
         )
-        return row if reply is None else self._gated(row, reply, shown, truncated)
-
-    def _gated(self, row: Rationale, reply: Reply, shown: Shown, truncated: bool) -> Rationale:
-        """The row with what the reply says and what the gate found."""
-        found = gate(reply, shown, self._limits[row.kind], truncated)
-        label = implied_label(reply, shown.chosen)
-        worse = {"A": "B", "B": "A"}.get(reply.label)
-        return msgspec.structs.replace(
-            row,
-            status="ok" if found.reason is None else "rejected",
-            reject_reason=found.reason,
-            statement=statement(reply.label, worse, reply.strength) if worse else None,
-            elaboration=reply.elaboration,
-            text=reply.text,
-            implied_label=label,
-            implied_strength=None if reply.strength is None else label * reply.strength,
-            spans=found.spans,
-            verify=found.verify,
-        )
-
-
-def chosen_place(pair: Pair, run_seed: int, author: str, sample_idx: int) -> str:
-    """Where the chosen arm is shown, A or B: by a hash bit that depends on neither label nor worker (spec C0.5)."""
-    arms = [
-        gen.candidate_id if gen is not None else ids.content_hash("text/1", messages[-1].content)
-        for gen, messages in (
-            (pair.chosen_gen, pair.chosen_messages),
-            (pair.rejected_gen, pair.rejected_messages),
-        )
-    ]
-    low, high = sorted(arms)
-    first = low if ids.seed(run_seed, "shown_order", pair.prompt_id, low, high, author, sample_idx) & 1 == 0 else high
-    return "A" if arms[0] == first else "B"

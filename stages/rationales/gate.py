@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
-import msgspec
 from msgspec import Struct
 
-from pipeline.records import Rationale, Span, Verification
+from pipeline.records import Span, Verification
 from stages.rationales.attributions import misattributed
 from stages.rationales.claims import find_claims
 from stages.rationales.leaks import decides_by_length, decides_by_order, leak_words
 from stages.rationales.quotes import copy_ratio, find_quote
-from stages.rationales.replies import Reply
+from stages.rationales.references import rewritable
+from stages.rationales.replies import Evidence, Reply
 
-KINDS = ("detailed", "contrastive", "general")  # the most telling first
+Wanted = Literal["none", "any", "both"]  # responses that must be quoted
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _STATED = re.compile(
     r"\b(?:response|answer|solution)\s+([AB])\s+is\s+(?:(?:slightly|clearly|much|far|significantly|somewhat)\s+)?"
@@ -31,11 +31,14 @@ class Limits(Struct, frozen=True, gc=False):
     min_tokens: int = 20
     budget: int = 300  # tokens asked for; 1.5 times as many are accepted
     min_quote_precision: float = 0.8
-    quotes_wanted: Literal["none", "any", "both"] = "none"  # responses that must be quoted
+    quotes_wanted: Wanted = "none"
 
 
 class Shown(Struct, frozen=True, gc=False):
-    """What the author saw, and which place the chosen arm had there (A or B)."""
+    """What the author saw, and which place the chosen arm had there (A or B).
+
+    A critique's author saw one response, which is A; there `chosen` is A where that is the chosen arm, and B is empty.
+    """
 
     prompt: str
     response_a: str
@@ -63,20 +66,38 @@ def count_tokens(text: str) -> int:
 
 def gate(reply: Reply, shown: Shown, limits: Limits, truncated: bool = False) -> Gated:
     """Runs V1–V6. All are measured, so that a row tells everything that is wrong; the first hard fail is the reason."""
-    text, prose = reply.text, reply.prose
-    n_tokens = count_tokens(text)
     consistent = implied_label(reply, shown.chosen) == 1 and not _contradicts(reply)
-    spans, precision = check_quotes(reply, shown)
+    return examined(reply, shown, limits, consistent, truncated)
+
+
+class Said(Protocol):
+    """What a rationale must offer to be examined; `prose` is the author's own words, without quotes."""
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def prose(self) -> str: ...
+    @property
+    def statement(self) -> str: ...
+
+
+def examined(said: Said, shown: Shown, limits: Limits, consistent: bool | None, truncated: bool) -> Gated:
+    """V1–V6 of a rationale whose verdict is consistent with the label, is not, or cannot be compared with it (None)."""
+    text, prose = said.text, said.prose
+    n_tokens = count_tokens(text)
+    spans, precision = check_quotes(said.evidence, shown)
     by_side = (shown.response_a, shown.response_b)
-    leaks = leak_words(f"{prose}\n{reply.statement}", "\n".join([shown.prompt, *by_side]))
+    leaks = leak_words(f"{prose}\n{said.statement}", "\n".join([shown.prompt, *by_side]))
     position = decides_by_order(prose) or decides_by_length(prose)
-    claims = find_claims(f"{prose}\n{reply.statement}", by_side)
+    claims = find_claims(f"{prose}\n{said.statement}", by_side)
     false = sum(not claim.true for claim in claims)
     fails = (
         ("truncated", truncated),
         ("too_short", n_tokens < limits.min_tokens),
         ("too_long", n_tokens > limits.budget * 1.5),
-        ("label_mismatch", not consistent),
+        ("label_mismatch", consistent is False),
         ("quotes_missing", not _quotes_enough(spans, limits.quotes_wanted)),
         ("quote_precision", precision is not None and precision < limits.min_quote_precision),
         ("leak", bool(leaks)),
@@ -91,6 +112,7 @@ def gate(reply: Reply, shown: Shown, limits: Limits, truncated: bool = False) ->
         position_leak=bool(leaks) or position,
         false_claims=false,
         n_claims=len(claims),
+        rewritable=rewritable(text, (shown.prompt, *by_side)),
     )
     return Gated(next((reason for reason, failed in fails if failed), None), verify, spans)
 
@@ -104,65 +126,26 @@ def _contradicts(reply: Reply) -> bool:
     return better != reply.label
 
 
-def check_quotes(reply: Reply, shown: Shown) -> tuple[tuple[Span, ...], float | None]:
+def check_quotes(evidence: Sequence[Evidence], shown: Shown) -> tuple[tuple[Span, ...], float | None]:
     """The quotes with their places in the text of the side they name (None: not there), and the share that was found.
 
     Sides become arms: a is the chosen one. The share is None without quotes.
     """
     texts = {"A": shown.response_a, "B": shown.response_b, "prompt": shown.prompt}
     spans, found = [], 0
-    for evidence in reply.evidence:
-        if not evidence.quote:
+    for item in evidence:
+        if not item.quote:
             continue
-        place = find_quote(evidence.quote, texts.get(evidence.side or "", ""))
+        place = find_quote(item.quote, texts.get(item.side or "", ""))
         found += place is not None
         arm = "prompt"
-        if evidence.side in ("A", "B"):
-            arm = "a" if evidence.side == shown.chosen else "b"
+        if item.side in ("A", "B"):
+            arm = "a" if item.side == shown.chosen else "b"
         start, end = place or (None, None)
-        spans.append(Span(arm, evidence.quote, start, end, evidence.point or None))
+        spans.append(Span(arm, item.quote, start, end, item.point or None))
     return tuple(spans), found / len(spans) if spans else None
 
 
-def _quotes_enough(spans: Sequence[Span], wanted: Literal["none", "any", "both"]) -> bool:
+def _quotes_enough(spans: Sequence[Span], wanted: Wanted) -> bool:
     there = {span.side for span in spans if span.start is not None and span.side != "prompt"}
     return len(there) >= {"none": 0, "any": 1, "both": 2}[wanted]
-
-
-def with_votes(rationales: Sequence[Rationale]) -> list[Rationale]:
-    """The blind rationales of one pair and kind, each with how many of those that gave a verdict share its own (V7)."""
-    verdicts = [r.implied_label for r in rationales if r.implied_label is not None]
-    return [
-        r
-        if r.implied_label is None
-        else msgspec.structs.replace(
-            r,
-            verify=msgspec.structs.replace(r.verify, votes_for=verdicts.count(r.implied_label), votes_n=len(verdicts)),
-        )
-        for r in rationales
-    ]
-
-
-def quality(verify: Verification, max_copy: float = 0.6) -> float:
-    """Share of the soft checks (V4 own words, V7 most blind attempts agree) that passed; 1 when none was evaluated."""
-    passed = []
-    if verify.copy_ratio is not None:
-        passed.append(verify.copy_ratio <= max_copy)
-    if verify.votes_for is not None and verify.votes_n is not None and verify.votes_n > 1:
-        passed.append(2 * verify.votes_for >= verify.votes_n)
-    return sum(passed) / len(passed) if passed else 1.0
-
-
-def best(rationales: Iterable[Rationale], keep_quality: float = 0.5) -> Rationale | None:
-    """The rationale to export: kept ones of enough quality; blind before told, detailed before general, then the one
-    more blind attempts agree with, own words before copies, the shortest.
-
-    Ties are broken by id, so that the choice does not depend on the order. None when none is good enough.
-    """
-    kept = [r for r in rationales if r.status == "ok" and r.text and quality(r.verify) >= keep_quality]
-    return min(kept, key=_rank, default=None)
-
-
-def _rank(r: Rationale) -> tuple[bool, int, int, float, int, str]:
-    kind = KINDS.index(r.kind) if r.kind in KINDS else len(KINDS)
-    return r.label_visible, kind, -(r.verify.votes_for or 0), -quality(r.verify), len(r.text or ""), r.rationale_id

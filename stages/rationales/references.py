@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _NOUN = r"(?:response|answer|solution|candidate|option|assistant|reply|output)"
 # Only these fixed mentions are names. A bare "A" is an article more often than a response.
@@ -16,6 +17,20 @@ _MENTION = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_DOES = (
+    r"(?:is|was|has|had|does|did|gets?|got|says?|gives?|makes?|uses?|fails?|adds?|ends?|goes|also|and|or|only|wrongly|"
+    r"correctly|rightly)\b"
+)
+# Names that no fixed mention covers; they would keep their old place.
+_BARE = re.compile(
+    rf"\bB\b|(?<![.!?:\"(\n-]\s)(?<!\A)(?<!\n)\bA\b|\bA\b(?=\s*(?:['’,:]|{_DOES}))|\b(?:former|latter)\b"
+    rf"|\b[Tt]he\s+(?:first|second)\s+{_DOES}"
+)
+# Texts that have options of their own: there "answer B" is none of the two responses.
+_OPTIONS = re.compile(
+    r"^\s{0,3}[(\[]?B[).:\]]\s|\([AB]\)|\b(?:answer|option|choice|solution|candidate)s?\s{0,3}:?\s{0,3}[(\[]?(?-i:[AB])\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 _OTHER = {"a": "b", "b": "a", "first": "second", "second": "first", "above": "below", "below": "above"}
 _DEGREES = {1: "slightly better", 2: "better", 3: "much better"}
 
@@ -27,6 +42,18 @@ def swap_refs(text: str) -> str:
     above"); the case of the name is kept. Applied twice it gives `text` again.
     """
     return _MENTION.sub(_swapped, text)
+
+
+def rewritable(text: str, shown: Sequence[str]) -> bool:
+    """Whether `swap_refs` changes all names in `text` and nothing else.
+
+    It does not where a response is called by a bare letter ("while B adds"), nor where the texts that were shown have
+    options A and B and `text` speaks of an answer or an option by letter: which is meant cannot be told.
+    """
+    if _BARE.search(_MENTION.sub(" ", text)):
+        return False
+    named = any(not m[0].lower().startswith(("response", "than")) for m in _MENTION.finditer(text))
+    return not (named and any(_OPTIONS.search(source) for source in shown))
 
 
 def _swapped(match: re.Match[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -12,6 +13,7 @@ Side = Literal["A", "B", "prompt"]
 MAX_CHARS = 20_000  # of an answer; what is longer is no rationale
 _MAX_OBJECTS = 20  # opening braces tried before giving up
 _MAX_ITEMS = 30
+SORTS = ("strength", "defect")
 _WORDS = {
     "slightly": 1,
     "a little": 1,
@@ -61,16 +63,22 @@ class Evidence(Struct, frozen=True, gc=False):
     side: Side | None
     quote: str
     point: str
+    sort: str = ""  # of a critique: strength | defect
 
 
 class Reply(Struct, frozen=True, gc=False):
-    """A rationale as its author gave it. label: A, B, or "" for neither; strength 1–3 or None."""
+    """A rationale as its author gave it. label: A, B, or "" for neither; strength 1–3 or None.
+
+    form: what its text is made of: `json` the prose and the evidence, `annotated_report` the evidence and the prose,
+    others the prose alone.
+    """
 
     evidence: tuple[Evidence, ...]
     elaboration: str
     statement: str
     label: str
     strength: int | None
+    form: str = "json"
 
     @property
     def prose(self) -> str:
@@ -79,18 +87,34 @@ class Reply(Struct, frozen=True, gc=False):
 
     @property
     def text(self) -> str:
-        """Readable prose that names Response A and Response B as shown: the elaboration, then the evidence."""
-        lines = [self.elaboration] if self.elaboration else []
-        for e in self.evidence:
-            where = {"A": "Response A", "B": "Response B", "prompt": "The prompt"}.get(e.side or "", "")
-            quote = f'"{e.quote}"' if e.quote else ""
-            head = f"{where} says {quote}" if where and quote else where or quote
+        """Readable prose that names Response A and Response B as shown."""
+        report = listed(self.evidence, {"A": "Response A", "B": "Response B", "prompt": "The prompt"})
+        prose = [self.elaboration] if self.elaboration else []
+        lines = {"json": [*prose, *report], "annotated_report": [*report, *prose]}
+        return "\n".join(lines.get(self.form, prose))
+
+
+def listed(evidence: Sequence[Evidence], names: Mapping[str, str]) -> list[str]:
+    """A line for each reason: `- Response B says "3 + 4 = 8": it is 7`."""
+    lines = []
+    for e in evidence:
+        where, quote = names.get(e.side or "", ""), f'"{e.quote}"' if e.quote else ""
+        head = f"{where} says {quote}" if where and quote else where or quote
+        if e.sort:
+            head = f"{e.sort.capitalize()}: {head}" if head else e.sort.capitalize()
+        if head or e.point:
             lines.append(f"- {head}: {e.point}" if head and e.point else f"- {head or e.point}")
-        return "\n".join(line for line in lines if line != "- ")
+    return lines
 
 
-def parse_reply(text: str) -> Reply | None:
+def parse_reply(text: str, form: str = "json") -> Reply | None:
     """The first JSON object in `text` that has a verdict, fenced or not; None when there is none of the right shape."""
+    value = first_object(text, "verdict")
+    return None if value is None else _reply(value, form)
+
+
+def first_object(text: str, key: str) -> dict[str, Any] | None:
+    """The first JSON object in `text` that has `key`, fenced or not."""
     if len(text) > MAX_CHARS:
         return None
     decoder = json.JSONDecoder(parse_constant=_no_constant)
@@ -102,8 +126,8 @@ def parse_reply(text: str) -> Reply | None:
             value, _end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):  # broken, a number of ten thousand digits, nested a thousand deep
             value = None
-        if isinstance(value, dict) and "verdict" in value:
-            return _reply(value)
+        if isinstance(value, dict) and key in value:
+            return value
         at = text.find("{", at + 1)
     return None
 
@@ -112,18 +136,30 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _reply(value: dict[str, Any]) -> Reply | None:
-    verdict, items = value["verdict"], value.get("evidence", [])
+def _reply(value: dict[str, Any], form: str) -> Reply | None:
+    verdict, evidence = value["verdict"], read_evidence(value)
     if isinstance(verdict, str):
         verdict = {"label": verdict}
     label = _label(verdict.get("label")) if isinstance(verdict, dict) else None
     elaboration, sentence = value.get("elaboration", ""), value.get("statement", "")
-    if label is None or not isinstance(items, list) or len(items) > _MAX_ITEMS:
+    if label is None or evidence is None or not isinstance(elaboration, str) or not isinstance(sentence, str):
         return None
-    if not isinstance(elaboration, str) or not isinstance(sentence, str) or not all(isinstance(i, dict) for i in items):
+    return Reply(evidence, elaboration.strip(), sentence.strip(), label, _strength(verdict.get("strength")), form)
+
+
+def read_evidence(value: Mapping[str, Any], alone: bool = False) -> tuple[Evidence, ...] | None:
+    """The `evidence` of a reply; None when it is no list of objects. alone: there is one response, which is A."""
+    items = value.get("evidence", [])
+    if not isinstance(items, list) or len(items) > _MAX_ITEMS or not all(isinstance(i, dict) for i in items):
         return None
-    evidence = tuple([Evidence(_side(i.get("side")), _text(i.get("quote")), _text(i.get("point"))) for i in items])
-    return Reply(evidence, elaboration.strip(), sentence.strip(), label, _strength(verdict.get("strength")))
+    return tuple([_evidence(item, alone) for item in items])
+
+
+def _evidence(item: Mapping[str, Any], alone: bool) -> Evidence:
+    side, sort = _side(item.get("side")), _text(item.get("sort")).lower()
+    if alone and side != "prompt":
+        side = "A"
+    return Evidence(side, _text(item.get("quote")), _text(item.get("point")), sort if alone and sort in SORTS else "")
 
 
 def _text(value: Any) -> str:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from benchmarks.scripted_search import EXAMPLE_A, drive, named
 from pipeline.pair import Context as Condition
 from pipeline.pair import Pair, Score, Step
-from pipeline.records import Message, Rationale, Reject
+from pipeline.records import Message, Rationale, Reject, Verification
 from pipeline.stage import FIELD_OF, Context, Example, Stage, Summary
 from pipeline.store import arrow_schema, from_table, to_table
 from pipeline.tokenizer import load_tokenizer
@@ -400,9 +400,20 @@ def test_a_quad_has_two_prompts_and_the_right_answer_of_each() -> None:
 
 def test_a_rationale_speaks_of_the_answers_in_the_order_of_the_row() -> None:
     pair = full()
-    why = rationale(pair, "Response A is wrong, Response B is right.", shown_order=1)
-    [row], _, _ = run(pair, format="rdpo", reasons=[why])
-    assert row.rationale == "Response B is wrong, Response A is right."
+    text, sentence = "Response A is wrong, Response B is right.", "Response B is better than Response A."
+    why = rationale(pair, text, shown_order=1, statement=sentence)
+    orders: set[bool] = set()
+    for n in range(8):
+        [row], _, _ = run(replace(pair, pair_id=str(n)), format="rdpo", reasons=[replace(why, pair_id=str(n))])
+        better, worse = ("A", "B") if row.rationale_response_a == "chosen" else ("B", "A")
+        assert row.rationale == (
+            f"Response {worse} is wrong, Response {better} is right.\nResponse {better} is better than Response {worse}."
+        )
+        assert f"Response {better}:\nIt is four." in row.rationale_prompt
+        assert f"Response {worse}:\nIt is five." in row.rationale_prompt
+        assert row.rationale_n_tokens is None
+        orders.add(better == "A")
+    assert orders == {True, False}
     orders = set()
     for n in range(8):
         named = replace(pair, pair_id=str(n))
@@ -415,6 +426,29 @@ def test_a_rationale_speaks_of_the_answers_in_the_order_of_the_row() -> None:
         numbers = ("1", "2") if first else ("2", "1")
         assert row.preference_statement == f"@Response {numbers[0]} is better than @Response {numbers[1]}."
     assert orders == {True, False}
+
+
+def test_a_rationale_whose_names_cannot_change_places_decides_the_order() -> None:
+    pair = full()
+    text, verify = "Response A says five while B says four.", Verification(rewritable=False)
+    for n in range(8):
+        named = replace(pair, pair_id=str(n))
+        why = rationale(named, text, shown_order=1, verify=verify)
+        [row], _, _ = run(named, format="rdpo", reasons=[why])
+        assert (row.rationale, row.rationale_response_a) == (text, "rejected")
+        [row], _, _ = run(named, format="helpsteer", reasons=[why], rationales=True)
+        assert (row.preference_elaboration, row.response_1) == (text, "It is five.")
+
+
+def test_a_rationale_is_counted_in_tokens_and_never_cut() -> None:
+    pair = full()
+    why = rationale(pair, "Response A is right, Response B is wrong.")
+    fields: dict[str, Any] = {"format": "rdpo", "reasons": [why], "tokenizer": "models/abacus"}
+    [row], _, _ = run(pair, max_length=512, **fields)
+    tokenizer = load_tokenizer("models/abacus")
+    assert 0 <= row.rationale_n_tokens - len(tokenizer.encode(row.rationale)) <= 2  # its end of turn
+    assert row.rationale_prompt.endswith(tokenizer.render([Message("user", "?")]).partition("?")[2])
+    assert run(pair, max_length=60, **fields).reasons == ["rationale_too_long"]
 
 
 def test_helpsteer_strength_follows_the_probability() -> None:

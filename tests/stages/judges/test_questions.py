@@ -228,3 +228,13 @@ def test_no_template_of_a_judge_can_name_what_is_hidden_from_it() -> None:
     }
     for name in ("rate", "compare", "checklist"):
         assert not stage_class(name).template_variables & hidden
+
+
+@pytest.mark.parametrize("name", STAGES)
+async def test_rows_hold_what_was_asked_where_that_is_wanted_and_are_else_the_same(name: str) -> None:
+    kept, script = await judged(STAGES[name](keep_prompts=True), failing(0.3), *TEXTS)
+    asked = {request.key: request.messages for request in script.asked}
+    assert kept
+    assert all(row.messages == asked[row.judgment_key] for row in kept)
+    plain, _ = await judged(STAGES[name](), failing(0.3), *TEXTS)
+    assert plain == [msgspec.structs.replace(row, messages=None) for row in kept]

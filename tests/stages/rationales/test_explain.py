@@ -3,84 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
-import numpy as np
 import pytest
 
-from pipeline.engine import Completion, Request, Sampling
-from pipeline.errors import EngineError, PlanError, Rejected
-from pipeline.pair import Generation, Pair
-from pipeline.records import Message, Prompt, Rationale
-from pipeline.stage import Context, Example
-from stages.rationales.explain import Explain, chosen_place
-
-QUESTION = Message("user", "Mia has 3 apples and buys 4. How many has she?")
-GOOD, BAD = "Step 1: 3 + 4 = 7\nAnswer: 7", "Step 1: 3 + 4 = 8\nAnswer: 8"
-
-
-class Script:
-    """An engine that is a function from request to answer."""
-
-    def __init__(self, answer: Callable[[Request], str]) -> None:
-        self.answer = answer
-        self.asked: list[Request] = []
-
-    async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        self.asked.extend(requests)
-        return [[Completion(self.answer(r), "stop", 90, 60)] for r in requests]
-
-    async def score(self, requests: Sequence[Any]) -> list[list[float]]:
-        raise EngineError("not scripted")
-
-    async def embed(self, texts: Sequence[str]) -> np.ndarray:
-        raise EngineError("not scripted")
-
-    async def close(self) -> None:
-        return
-
-    def stats(self) -> dict[str, float]:
-        return {}
-
-
-def pair(name: str = "pair", chosen: str = GOOD, rejected: str = BAD, **fields: Any) -> Pair:
-    return Pair(
-        prompt_id="p", pair_id=name, unordered_id="u", base_prompt_id="p", kind="response", level="response",
-        prompt_messages=(QUESTION,), chosen_messages=(Message("assistant", chosen),),
-        rejected_messages=(Message("assistant", rejected),), label_source="verifier",
-        chosen_gen=Generation("id-" + chosen[-1]), rejected_gen=Generation("id-" + rejected[-1]), **fields,
-    )  # fmt: skip
-
-
-def shown_text(request: Request) -> str:
-    assert request.messages is not None
-    return request.messages[-1].content
-
-
-def honest(request: Request) -> str:
-    """Prefers the response with the right sum, wherever it stands."""
-    right = "A" if shown_text(request).index("= 7") < shown_text(request).index("= 8") else "B"
-    return verdict(right)
-
-
-def verdict(right: str) -> str:
-    wrong = "B" if right == "A" else "A"
-    return json.dumps({
-        "work": "1: 3 + 4 ~7 = 7; A 7 correct; B 8 wrong",
-        "evidence": [{"side": wrong, "quote": "3 + 4 = 8", "point": "3 + 4 is 7, not 8"}],
-        "elaboration": f"Response {wrong} goes wrong in step 1: 3 + 4 is 7, not 8. Response {right} has 7 there.",
-        "verdict": {"label": right, "strength": 3},
-    })  # fmt: skip
-
-
-async def explain(
-    answer: Callable[[Request], str], *pairs: Pair, **fields: Any
-) -> tuple[list[Rationale], Script, Context]:
-    engine = Script(answer)
-    context = Context("explain", "run", 7, "f", {"judge": engine}, engine_models={"judge": "org/Judge-1"})
-    example: Example[Pair] = Example(Prompt("p", "p", (QUESTION,)), pairs=pairs or (pair(),))
-    return await Explain(engine="judge", **fields).process(example, context), engine, context
+from pipeline.engine import Request, Sampling
+from pipeline.errors import PlanError, Rejected
+from pipeline.records import Message
+from stages.rationales.attempts import chosen_place
+from stages.rationales.explain import Explain
+from stages.rationales.kinds import Kind
+from tests.stages.rationales.scripts import BAD, GOOD, explain, honest, pair, shown_text, verdict
 
 
 async def test_a_blind_rationale_that_agrees_with_the_label_is_kept() -> None:
@@ -156,6 +89,12 @@ async def test_arms_of_two_prompts_are_not_compared_under_one() -> None:
     assert context.counts == {"skipped:two_prompts": 1}
 
 
+@pytest.mark.parametrize("level", ["judgment", "rationale"])
+async def test_pairs_of_what_judges_and_authors_wrote_are_passed_over(level: str) -> None:
+    rows, engine, context = await explain(honest, pair(level=level), kinds=("detailed", "critique"))
+    assert (rows, engine.asked, context.counts) == ([], [], {"skipped:no_responses": 2})
+
+
 async def test_the_author_sees_no_scores_and_no_ids() -> None:
     _, engine, _ = await explain(honest, pair(chosen_score=0.93, rejected_score=0.11), kinds=("general", "detailed"))
     for request in engine.asked:
@@ -176,6 +115,8 @@ async def test_structured_answers_follow_the_schema_with_the_verdict_last() -> N
         ({"blind": False, "post_hoc": False}, "switch one on"),
         ({"sampling": Sampling(n=3)}, "set by samples"),
         ({"kinds": ("general", "general")}, "name each once"),
+        ({"kinds": ("argument_graph",)}, "add detailed"),
+        ({"verifier": {"engine": "judge"}}, "name another engine"),
     ],
 )
 def test_a_config_that_cannot_work_is_refused(fields: dict[str, Any], message: str) -> None:
@@ -185,5 +126,9 @@ def test_a_config_that_cannot_work_is_refused(fields: dict[str, Any], message: s
 
 @pytest.mark.parametrize("template", ["default", "abacus"])
 def test_the_shipped_templates_use_what_the_stage_provides(template: str) -> None:
-    for found in Explain(engine="judge", template=template).templates():
+    kinds = get_args(Kind)
+    stage = Explain(engine="judge", template=template, kinds=kinds, verifier={"engine": "small"})
+    names = [found.name for found in stage.templates()]
+    assert names == [f"explain/{n}" for n in (template, "critique", "argument_graph", "verify", "claim")]
+    for found in stage.templates():
         found.check(Explain.template_variables)

@@ -1,4 +1,4 @@
-"""The gate: replies read with care, checked one by one; votes and the choice of the best."""
+"""The hard checks of the gate (V1–V6): replies read with care, checked one by one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
-from pipeline.records import Rationale, Verification
-from stages.rationales.gate import Limits, Shown, best, gate, implied_label, quality, with_votes
+from stages.rationales.gate import Limits, Shown, gate, implied_label
 from stages.rationales.references import swap_refs
 from stages.rationales.replies import Reply, parse_reply
 
@@ -137,40 +135,3 @@ def test_any_json_is_a_reply_or_none(value: object) -> None:
     if reply is not None:
         assert reply.label in ("A", "B", "")
         assert gate(reply, SHOWN, Limits()).verify.false_claims is not None
-
-
-def rationale(
-    name: str, text: str, status: str = "ok", label: int | None = 1, visible: bool = False, copied: float = 0.0
-) -> Rationale:
-    verify = Verification(copy_ratio=copied)
-    head = ("p", name, "pair", "explain", None, None, "detailed", "json", visible, 0, "m", 0, status)
-    return Rationale(*head, text=text, implied_label=label, verify=verify)
-
-
-def test_the_best_is_blind_detailed_most_agreed_on_and_short() -> None:
-    rows = [
-        rationale("1", "x", status="rejected"), rationale("2", "xx", visible=True), rationale("3", "xxx", copied=0.9),
-        replace(rationale("4", "x"), kind="general"), rationale("5", "xxxxxx"), rationale("6", "xxxxx"),
-        replace(rationale("7", "xxxxxxx"), verify=Verification(votes_for=2, votes_n=2)),
-    ]  # fmt: skip
-    for n, name in ((7, "7"), (6, "6"), (5, "5"), (4, "4"), (3, "2"), (2, "2")):
-        found = best(reversed(rows[:n]))
-        assert found is not None
-        assert found.rationale_id == name
-    assert best(rows[:1]) is None
-
-
-def test_a_rationale_that_fails_most_soft_checks_is_not_exported() -> None:
-    copied = rationale("1", "x", copied=0.9)
-    assert best([copied]) is None
-    agreed = replace(copied, verify=Verification(copy_ratio=0.9, votes_for=2, votes_n=3))
-    lonely = replace(copied, verify=Verification(copy_ratio=0.9, votes_for=1, votes_n=3))
-    assert (quality(agreed.verify), quality(lonely.verify), quality(Verification())) == (0.5, 0.0, 1.0)
-    assert best([lonely, agreed]) == agreed
-
-
-def test_votes_count_those_who_gave_a_verdict() -> None:
-    voted = with_votes(
-        [rationale("1", ""), rationale("2", "", label=-1), rationale("3", ""), rationale("4", "", label=None)]
-    )
-    assert [(r.verify.votes_for, r.verify.votes_n) for r in voted] == [(2, 3), (1, 3), (2, 3), (None, None)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stages.rationales.leaks import decides_by_length, decides_by_order, leak_words
 from stages.rationales.quotes import copy_ratio, find_quote
-from stages.rationales.references import statement, swap_refs
+from stages.rationales.references import rewritable, statement, swap_refs
 
 GOLDEN = Path(__file__).resolve().parents[3] / "../shared/spec/golden/judges.json"
 PROMPT = "Mia has 3 apples and buys 4. How many has she?"
@@ -78,6 +78,33 @@ def test_order_and_length_alone_are_no_reasons() -> None:
 def test_names_change_places_in_fixed_mentions_only(text: str, swapped: str) -> None:
     assert swap_refs(text) == swapped
     assert swap_refs(swapped) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("Response A adds up while Response B does not.", True),
+        ("The first answer is right. A better way would be to add.", True),
+        ("Response A buys a book, as a man would. A man is no response.", True),
+        ("Response A is better than B, and in the first step it says 7.", True),
+        ("Response A adds up while B does not.", False),
+        ("Response B is wrong. A has 7 there.", False),
+        ("Response A is right, and so A's end is.", False),
+        ("It is clear that A wins over Response B.", False),
+        ("The latter is wrong.", False),
+        ("The first is right.", False),
+    ],
+)
+def test_bare_names_cannot_change_places(text: str, safe: bool) -> None:
+    assert rewritable(text, [PROMPT, BAD]) == safe
+
+
+def test_where_the_texts_have_options_only_responses_are_names() -> None:
+    options = "Which is right?\nA) 7\nB) 8"
+    assert rewritable("Response A is right, Response B is wrong.", [options, "It is A.", "(B)"])
+    assert not rewritable("Response A takes answer B, which is wrong.", [options, "It is A.", "(B)"])
+    assert not rewritable("The first answer is right.", [PROMPT, "I choose option A.", "7"])
+    assert rewritable("Answer A is right.", [PROMPT, "7", "8"])
 
 
 @settings(deadline=None)
