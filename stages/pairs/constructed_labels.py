@@ -42,11 +42,18 @@ def by_construction(duel: Duel, scores: Scores, found: Evidence) -> Labelled:
 
 
 def by_score(duel: Duel, scores: Scores, min_margin: float) -> Labelled:
-    """Right beats wrong, else the higher score by at least `min_margin`. Raises Rejected: no_score, tie, margin."""
+    """Right beats wrong, else the higher score by at least `min_margin`.
+
+    Raises Rejected: same_outcome, no_score, tie, margin.
+    """
     outcomes = [s.outcome if (s := scores.get(c.candidate_id)) else None for c in duel]
     if sorted(map(str, outcomes)) == ["False", "True"]:
         return Labelled(duel if outcomes[0] else duel[::-1], "verifier", (1.0, 0.0))
-    if (values := _values(duel, scores)) is None:
+    if (values := _values(duel, scores)) is None and None not in outcomes:
+        raise Rejected(
+            "same_outcome", f"a check found both arms {'right' if outcomes[0] else 'wrong'}, and no judge was asked"
+        )
+    if values is None:
         raise Rejected("no_score", "one of the two has no score")
     gap = abs(values[0] - values[1])
     if gap < max(min_margin - EPSILON, EPSILON):

@@ -154,6 +154,7 @@ def test_on_and_off_policy_answers_are_labelled_by_their_score() -> None:
     assert (arms(pair), pair.label_source) == ((on.text, off.text), "verifier")
     for judgments, reason in (
         ([], "no_score"),
+        ([checked("on", False), checked("off", False)], "same_outcome"),
         ([rated("on", 0.5), rated("off", 0.5)], "tie"),
         ([rated("on", 0.5), rated("off", 0.55)], "margin"),
     ):
