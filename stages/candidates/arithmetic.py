@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 ErrorType = Literal["result", "operand", "operator", "final"]
 """A wrong result; a number taken wrongly; another operation (both computed rightly from there); a miscopied answer."""
 
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+_NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,3}|[0-9]{1,12})(?:\.[0-9]{1,6})?"  # longer ones are no arithmetic of a reader
 _ALONE = re.compile(rf"(?<![\w.,]){_NUMBER}(?![\w]|[.,]\d)")
 _EQUATION = re.compile(
     rf"(?<![\w.,])(?<![-+*/x×·÷−–(]\s)(?<![-+*/x×·÷−–(])"

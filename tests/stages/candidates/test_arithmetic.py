@@ -62,6 +62,8 @@ def test_money_and_thousands_keep_the_way_they_are_written() -> None:
         "2 + 3 + 4 = 9",  # 3 + 4 = 9 is part of a longer sum
         "10 - 3 + 4 = 7",  # 3 + 4 = 7 holds, but is no equation of this text
         "7 / 0 = 7",
+        f"{'1' * 5000} + 1 = {'1' * 4999}2",
+        f"Step 1: {'1' * 5000} + 1 = 2",
         "",
     ],
 )
@@ -81,6 +83,12 @@ def test_a_broken_solution_of_a_known_problem_is_wrong(seed: int) -> None:
     for slip in slips(text, ALL, random.Random(seed)):
         assert first_wrong(problem, slip.text) is not None
         assert not is_correct(problem, slip.text)
+
+
+def test_a_number_too_long_to_read_beside_an_equation_is_text() -> None:
+    found = made(f"1 + 1 = 2, then {'7' * 5000} and 2", "result")
+    assert found
+    assert all("7" * 5000 in slip.text for slip in found)
 
 
 @given(st.text(alphabet="0123456789+-x*/= .,$\nab", max_size=80))

@@ -174,7 +174,7 @@ def test_both_sides_of_a_contrast_are_asked_alike_or_not_at_all() -> None:
         asked.append(request.messages[-1].content if request.messages else "")
         return "an answer"
 
-    stage = ContrastAnswers(engine="m", contrasts=({"name": "x", "plus": "much", "minus": "little"},))  # type: ignore[arg-type]
+    stage = ContrastAnswers(engine="m", contrasts=({"name": "x", "plus": "much", "minus": "little"},))
     plus, minus = run(stage, reply)[0]
     assert [text.replace("much", "little") for text in asked] == [asked[1]] * 2
     assert [(making_of(r) or Making("")).role for r in (plus, minus)] == ["plus", "minus"]
@@ -197,7 +197,7 @@ def test_later_rounds_revise_the_revision_and_say_under_which_principle() -> Non
         assert "It is too vague." in shown
         return f"draft {shown.count('again')} of {request.seed}"
 
-    first, second = run(Revise(engine="m", rounds=2, principles=["clarity"]), reply, [answer("a")])[0]  # type: ignore[arg-type]
+    first, second = run(Revise(engine="m", rounds=2, principles=["clarity"]), reply, [answer("a")])[0]
     one, two = making_of(first), making_of(second)
     assert one is not None
     assert two is not None

@@ -15,7 +15,8 @@ from pipeline.errors import EngineError
 from pipeline.prompts import Template
 from pipeline.records import Candidate, Message, Prompt
 from pipeline.stage import Context, Example
-from stages.candidates.generate import Generate, Principle, _messages
+from stages.candidates.generate import Generate, _messages
+from stages.candidates.principles import Principle
 
 PRINCIPLES = [
     {"name": "help", "text": "Be useful.", "weight": 9},

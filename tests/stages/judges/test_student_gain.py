@@ -85,10 +85,10 @@ def test_unfinished_and_planted_drafts_are_not_shown() -> None:
 def test_probes_are_read_from_a_file_and_become_part_of_the_recipe(tmp_path: Path) -> None:
     file = tmp_path / "probes.jsonl"
     file.write_text("".join(json.dumps(p) + "\n" for p in PROBES), encoding="utf-8")
-    assert StudentGain(engine="s", probes=str(file)) == StudentGain.model_validate({"engine": "s", "probes": PROBES})  # type: ignore[arg-type]
+    assert StudentGain(engine="s", probes=str(file)) == StudentGain.model_validate({"engine": "s", "probes": PROBES})
     for wrong in ("not json\n", '{"prompt": "x"}\n', ""):
         file.write_text(wrong, encoding="utf-8")
         with pytest.raises(ValidationError):
-            StudentGain(engine="s", probes=str(file))  # type: ignore[arg-type]
+            StudentGain(engine="s", probes=str(file))
     with pytest.raises(ValidationError, match="JSON lines of prompt, right and wrong"):
-        StudentGain(engine="s", probes=str(tmp_path / "missing.jsonl"))  # type: ignore[arg-type]
+        StudentGain(engine="s", probes=str(tmp_path / "missing.jsonl"))
