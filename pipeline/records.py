@@ -115,7 +115,8 @@ class Judgment(Record, frozen=True):
 
     judgment_key: str
     job: str
-    mode: str  # aspect, rubric, criterion, pairwise, listwise, rm, flr, relevance, self_certainty, tool, meta
+    mode: str  # aspect, rubric, criterion, pairwise, listwise, rm, flr, relevance, self_certainty, tool, meta,
+    # context_compare, context_rate, context_effect (of one context, named in `aspect`)
     judge_id: str
     cand_ids: tuple[str, ...]
     status: Status

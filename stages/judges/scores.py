@@ -80,12 +80,13 @@ def candidate_scores(
 
     weights: aspect name -> weight; aspects not named weigh 1. Several judges of an aspect share its weight. An aspect
     that was asked for anywhere in `judgments` counts towards the total even where its answer is missing. The criteria
-    of a checklist make one score, aspect `checklist`. Judgments of two candidates are left to the pairwise aggregation.
+    of a checklist make one score, aspect `checklist`. Judgments of two candidates are left to the pairwise aggregation, those
+    that hold in one context (modes `context_…`) to `pair_contexts`.
     """
     tallies: dict[str, _Tally] = {}
     scales: dict[Source, tuple[float, float]] = {}
     for judgment in judgments:
-        if len(judgment.cand_ids) != 1:
+        if len(judgment.cand_ids) != 1 or judgment.mode.startswith("context_"):
             continue
         tally = tallies.get(judgment.cand_ids[0])
         if tally is None:
