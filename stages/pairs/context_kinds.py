@@ -57,7 +57,7 @@ class Draft(NamedTuple):
 
     chosen: Sided
     rejected: Sided
-    context: Held
+    context: Held | None
     role: str | None
     source: str
     filters: tuple[FilterResult, ...]

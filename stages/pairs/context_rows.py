@@ -22,8 +22,12 @@ from stages.pairs.gate import Bounds, Gate, passed_filters
 
 def conditional_pair(kind: str, prompt: Prompt, draft: Draft, gate: Gate, **columns: Any) -> Pair:
     """The row of a draft, not yet in its group."""
-    messages = in_context(prompt.messages, draft.context)
-    asked = replace(prompt, messages=messages, prompt_id=ids.prompt_id(messages), context_id=context_id(draft.context))
+    asked = prompt
+    if draft.context is not None:
+        messages = in_context(prompt.messages, draft.context)
+        asked = replace(
+            prompt, messages=messages, prompt_id=ids.prompt_id(messages), context_id=context_id(draft.context)
+        )
     chosen, rejected = draft.chosen.candidate, draft.rejected.candidate
     if draft.scores:
         better, worse = draft.scores
@@ -40,4 +44,4 @@ def conditional_pair(kind: str, prompt: Prompt, draft: Draft, gate: Gate, **colu
         ext_json=msgspec.json.encode({"made_for": roles}).decode() if any(roles.values()) else None,
         **columns,
     )  # fmt: skip
-    return replace(pair, prompt_id=prompt.prompt_id, context=draft.context)
+    return replace(pair, prompt_id=prompt.prompt_id, context=draft.context or pair.context)

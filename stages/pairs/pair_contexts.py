@@ -52,7 +52,8 @@ class PairContexts(Stage):
     min_confirm: least P(intended answer) under its context. control: how far from 1/2 it may be without one.
     min_margin: least gap by the rubric of persona and role, on [0, 1]. stance_aspect, min_stance: of stance.
     solver: of counterfactual_context, the job of the independent answers. rater: columns of the source.
-    Counts: `kept` (rows), `dropped:wrong_answer` (candidates), `refused:<reason>` (a reject for each group or pair), `over_cap`, `duplicate`, `no_pair`.
+    Counts: `kept` (rows), `dropped:wrong_answer` (candidates), `refused:<reason>` (a reject for each group or pair),
+    `over_cap`, `duplicate`, `no_pair`.
     """
 
     version: ClassVar[int] = 1

@@ -37,6 +37,7 @@ class Columns(BaseModel):
     scores: str | tuple[str, ...] | None = None  # likewise
     chosen: str | None = None  # text, a message list, or with its prompt a whole conversation
     rejected: str | None = None
+    rejected_prompt: str | None = None  # what the rejected answer answers, where that is another prompt (DOVE)
     chosen_score: str | None = None
     rejected_score: str | None = None
     tree: str | None = None  # a recorded search tree: nested {text, mc_value, children}, or a list of prefixes
@@ -49,6 +50,8 @@ class Columns(BaseModel):
             raise ValueError("chosen and rejected belong together: map both or neither")
         if self.prompt is None and self.chosen is None:
             raise ValueError("map a prompt column, or chosen and rejected conversations")
+        if self.rejected_prompt is not None and (self.prompt is None or self.chosen is None):
+            raise ValueError("rejected_prompt belongs to prompt, chosen and rejected: map all four")
         if self.chosen is not None and self.candidates is not None:
             raise ValueError("map candidates, or chosen and rejected, not both")
         if self.chosen is not None and self.tree is not None:

@@ -10,12 +10,13 @@ import msgspec
 from pipeline import ids
 from pipeline.errors import Rejected
 from pipeline.records import Candidate, Judgment, Message, Prompt, Record, Reject, Source
-from stages.pairs.build import response_pair
 from stages.pairs.gate import Arm, Gate, text_refusal
+from stages.pairs.joint_pairs import joint_pair
 from stages.sources.columns import Columns, Row, conversation, getter, number, optional_text, parallel, text
 from stages.sources.recorded import recorded_tree
 
 NO_RULES = Gate()
+PAIR = ("chosen", "rejected", "rejected_prompt", "chosen_score", "rejected_score")
 
 
 class RowReader:
@@ -30,7 +31,7 @@ class RowReader:
         self.low, self.high = score_range or (0.0, 1.0)
         names = ("prompt", "input", "system", "context", "reference", "row_id", "base", "lang", "license", "tree")
         self._get = {name: getter(getattr(columns, name)) for name in names}
-        self._get |= {n: getter(getattr(columns, n)) for n in ("chosen", "rejected", "chosen_score", "rejected_score")}
+        self._get |= {n: getter(getattr(columns, n)) for n in PAIR}
         self._keep = [(path, getter(path)) for path in columns.keep]
         self._models, self._scores = parallel(columns.models), parallel(columns.scores)
         self._inside = [
@@ -172,14 +173,20 @@ class RowReader:
         arms = [Arm(answer) for _, answer in sides]
         if why := text_refusal(arms[0], arms[1], NO_RULES):
             raise Rejected(*why)
-        chosen, rejected = (self._candidate(prompt, None, i, arm.text) for i, arm in enumerate(arms))
+        other = prompt
+        if self.columns.rejected_prompt is not None:
+            asked = (Message("user", text(self._get["rejected_prompt"](row), "rejected_prompt")),)
+            other = self._prompt(row, asked, row_id)
+        joint = other.prompt_id != prompt.prompt_id
+        chosen, rejected = self._candidate(prompt, None, 0, arms[0].text), self._candidate(other, None, 1, arms[1].text)
         scores = [self._unit(self._get[f"{name}_score"](row)) for name in ("chosen", "rejected")]
         gap = None if scores[0] is None or scores[1] is None else scores[0] - scores[1]
-        pair = response_pair(
-            "given", prompt, chosen, rejected, label_source="given", chosen_score=scores[0], rejected_score=scores[1],
-            score_gap=gap, ambiguous=None if gap is None else gap <= 0,
+        pair = joint_pair(
+            "given", prompt, ((prompt.messages, chosen), (other.messages, rejected)), label_source="given",
+            chosen_score=scores[0], rejected_score=scores[1], score_gap=gap,
+            ambiguous=None if gap is None else gap <= 0,
         )  # fmt: skip
-        return [prompt, chosen, rejected, pair]
+        return [prompt, chosen, pair] if joint else [prompt, chosen, rejected, pair]
 
     def _side(self, row: Row, name: str) -> tuple[tuple[Message, ...], str]:
         """(conversation before the answer, or nothing; the answer) of one side."""
