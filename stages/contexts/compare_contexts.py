@@ -37,6 +37,7 @@ class CompareContexts(JudgeCalls, Stage):
     )
 
     control: bool = True
+    answers: tuple[str, ...] = ()  # jobs whose answers are meant; default: all
 
     def labels(self) -> tuple[str, ...]:
         """A, B and T for a tie."""
@@ -57,7 +58,7 @@ class CompareContexts(JudgeCalls, Stage):
     async def process(self, example: Example[Candidate], ctx: Context) -> list[Judgment]:
         """Judgments in the order of groups, pairs, contexts and samples. Raises EngineError."""
         questions: dict[str, Question] = {}
-        for group in groups(example.candidates).values():
+        for group in groups(example.candidates, self.answers).values():
             for pair in opposed(group):
                 if not same_text(pair[0].candidate.text, pair[1].candidate.text):
                     for question in self._questions(example, pair, ctx):

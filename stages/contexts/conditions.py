@@ -8,7 +8,7 @@ condition, the first of which it answers. Judges and pairs read them there, so t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -163,11 +163,12 @@ def sided(
     return replace(made, ext_json=msgspec.json.encode(_Kept(making, contexts), order="deterministic").decode())
 
 
-def groups(candidates: Sequence[Candidate]) -> dict[str, list[Sided]]:
-    """Finished answers by group, in an order that is theirs (role, sample, id) and not that of arrival."""
+def groups(candidates: Sequence[Candidate], jobs: Collection[str]) -> dict[str, list[Sided]]:
+    """Finished answers by group, in an order that is theirs (role, sample, id) and not that of arrival. jobs: that made
+    them; none: all."""
     found: dict[str, list[Sided]] = {}
     for candidate in candidates:
-        if candidate.ext_json is None or '"contexts"' not in candidate.ext_json:
+        if candidate.ext_json is None or '"contexts"' not in candidate.ext_json or (jobs and candidate.job not in jobs):
             continue
         try:
             kept = msgspec.json.decode(candidate.ext_json, type=_Kept)

@@ -31,6 +31,7 @@ class ContextEffect(Stage):
     version: ClassVar[int] = 1
 
     engine: str
+    answers: tuple[str, ...] = ()  # jobs whose answers are meant; default: all
 
     def capabilities(self, alias: str) -> frozenset[str]:
         """`score`."""
@@ -39,7 +40,7 @@ class ContextEffect(Stage):
     async def process(self, example: Example[Candidate], ctx: Context) -> list[Judgment]:
         """Judgments in the order of groups, pairs and contexts; `too_long` where one cannot be scored. Raises EngineError."""
         rows: dict[str, Judgment] = {}
-        for group in groups(example.candidates).values():
+        for group in groups(example.candidates, self.answers).values():
             for pair in opposed(group):
                 contexts = {context_id(context): context for side in pair for context in side.contexts}
                 sums = await self._sums(example, pair, contexts, ctx)

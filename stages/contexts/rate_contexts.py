@@ -30,6 +30,8 @@ class RateContexts(JudgeCalls, Stage):
         {"prompt", "reference", "response", "context", "trait", "value", "reason"}
     )
 
+    answers: tuple[str, ...] = ()  # jobs whose answers are meant; default: all
+
     def labels(self) -> tuple[str, ...]:
         """The scores."""
         return tuple(str(score) for score in range(LOW, HIGH + 1))
@@ -52,7 +54,7 @@ class RateContexts(JudgeCalls, Stage):
         unfit, about = self.unfit(example.candidates, prompt, ctx), self.about(prompt)
         frame = self.frame(prompt.prompt_id, "context_rate", ctx, (float(LOW), float(HIGH)))
         questions: dict[str, Question] = {}
-        for group in groups(example.candidates).values():
+        for group in groups(example.candidates, self.answers).values():
             contexts = {context_id(side.contexts[0]): side.contexts[0] for side in group if side.contexts}
             for name, context in contexts.items():
                 for side in group:

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stages.judges.domain_aspects import DOMAIN_ASPECTS, DOMAIN_SETS
+
 
 class Aspect(BaseModel):
     """One quality of a response. levels: a sentence per level of the scale, lowest first. role: who is held to it."""
@@ -154,6 +156,7 @@ ASPECTS: Mapping[str, Aspect] = {
             "Long, with detail beyond the question.",
             "Very long: exhaustive or rambling.",
         ),
+        *[_aspect(*given) for given in DOMAIN_ASPECTS],
     )
 }
 
@@ -161,6 +164,7 @@ ASPECTS: Mapping[str, Aspect] = {
 SETS: Mapping[str, tuple[str, ...]] = {
     "ultrafeedback": ("instruction_following", "honesty", "truthfulness", "helpfulness"),
     "helpsteer": ("helpfulness", "correctness", "coherence", "complexity", "verbosity"),
+    **DOMAIN_SETS,
 }
 
 

@@ -1,11 +1,11 @@
 """pair_aspects: pairs by single aspects of the answers (spec pairs 12, 17.2).
 
-    - {stage: rate, engine: judge, aspects: [helpsteer], scale: [0, 4]}
+    - {stage: rate, engine: judge, aspects: [simulpl]}      # or helpsteer, ecommerce, …: stages/judges/aspects.py
     - stage: pair_aspects
       kind: multi_aspect
       mixes:
-        - {name: brief, weights: {helpfulness: 1, verbosity: 2}, dominance: weighted, text: Be brief above all.}
-        - {name: full, weights: {helpfulness: 2, complexity: 1}, text: Leave nothing out.}
+        - {name: exact, weights: {translation_quality: 2, key_points: 1}, text: Leave nothing out.}
+        - {name: quick, weights: {monotonicity: 2, simplicity: 1}, dominance: weighted, text: Speak while I speak.}
 
 | kind | chosen over rejected | needs |
 |---|---|---|

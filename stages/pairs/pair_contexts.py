@@ -69,6 +69,7 @@ class PairContexts(Stage):
     rater: RaterColumns | None = None
     max_pairs: int = Field(4, ge=1)
     clean_chosen: bool = True
+    answers: tuple[str, ...] = ()  # jobs whose answers are meant; default: all
     scores: tuple[str, ...] = ()  # judging jobs that count; default: all. Outcomes always count
     gate: Gate = Gate()
 
@@ -118,7 +119,7 @@ class PairContexts(Stage):
             given = [c for c in example.candidates if c.ext_json is None]
             yield "given answers", partial(choice, example.prompt, given, self.rater, ctx.run_seed)
             return
-        for sides in groups(example.candidates).values():
+        for sides in groups(example.candidates, self._jobs).values():
             group = [one for one in sides if self._sound(one, evidence)]
             ctx.count("dropped:wrong_answer", len(sides) - len(group))
             if self.kind == "role_constitution":
@@ -175,6 +176,10 @@ class PairContexts(Stage):
         chosen, rejected = (Arm(s.candidate.text, s.candidate.finish_reason) for s in (draft.chosen, draft.rejected))
         why = why_refused(row.prompt_messages, chosen, rejected, Bounds(), self._gate, self._length)
         return why or (chosen_refusal(chosen.text) if self.clean_chosen else None)
+
+    @cached_property
+    def _jobs(self) -> tuple[str, ...]:
+        return (*self.answers, self.solver) if self.answers and self.solver else self.answers
 
     @cached_property
     def _rules(self) -> Rules:
