@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
@@ -45,17 +46,17 @@ class Tau(Struct, frozen=True):
 
 
 def taus(counts: Mapping[str, int]) -> dict[str, dict[str, Tau]]:
-    """kind -> factor -> tau, of the ledger of a `factors` job; `all` first."""
-    found: dict[str, dict[str, dict[str, int]]] = {}
+    """kind -> factor -> tau, of the ledger of a `factors` job; first `all`, the kinds together."""
+    found: dict[str, dict[str, Counter[str]]] = {ALL: {}}
     for name, n in sorted(counts.items()):
         if name.startswith("factor:"):
             kind, rest = name.removeprefix("factor:").split(":", 1)
             factor, sign = rest.rsplit(":", 1)
-            found.setdefault(kind, {}).setdefault(factor, {})[sign] = n
-    ordered = sorted(found, key=lambda kind: (kind != ALL, kind))
+            for group in (ALL, kind):
+                found.setdefault(group, {}).setdefault(factor, Counter())[sign] += n
     return {
-        kind: {name: Tau(*[n.get(s, 0) for s in ("more", "less", "same")]) for name, n in found[kind].items()}
-        for kind in ordered
+        kind: {name: Tau(n["more"], n["less"], n["same"]) for name, n in by_name.items()}
+        for kind, by_name in found.items()
     }
 
 
@@ -78,9 +79,11 @@ def _table(by_name: Mapping[str, Tau]) -> str:
     strongest: Sequence[tuple[str, Tau]] = sorted(by_name.items(), key=lambda item: (-abs(item[1].tau), item[0]))
     lines = ["| factor | tau | interval | chosen has more | less | the same | n |", "|---|---|---|---|---|---|---|"]
     for name, tau in strongest:
-        low, high = tau.interval
-        shown = f"**{name}**" if tau.separates else name
-        lines.append(
-            f"| {shown} | {tau.tau:+.2f} | {low:+.2f} to {high:+.2f} | {tau.more} | {tau.less} | {tau.same} | {tau.n} |"
-        )
+        if tau.more or tau.less:
+            low, high = tau.interval
+            shown = f"**{name}**" if tau.separates else name
+            numbers = f"{tau.more} | {tau.less} | {tau.same} | {tau.n}"
+            lines.append(f"| {shown} | {tau.tau:+.2f} | {low:+.2f} to {high:+.2f} | {numbers} |")
+    if alike := sorted(name for name, tau in by_name.items() if not tau.more and not tau.less):
+        lines += ["", f"No pair differs in: {', '.join(alike)}."]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ import msgspec
 from pipeline.pair import Pair
 from pipeline.records import Part, Record
 from pipeline.stage import Context, Example, Stage, Summary
-from stages.judges.factor_report import ALL, report, taus
+from stages.judges.factor_report import report, taus
 from stages.judges.features import features
 
 _SAME = 1e-9
@@ -40,7 +40,7 @@ class FactorRow(Record, frozen=True, kw_only=True):
 
 
 class Factors(Stage):
-    """A row for each pair. Counts: `factor:<kind>:<factor>:more|less|same`, kind `all` for all pairs together.
+    """A row for each pair. Counts: `factor:<kind>:<factor>:more|less|same`, of the chosen arm.
 
     scores: the aspects that judges scored count as factors, `rated:<aspect>`, where both arms were scored.
     """
@@ -56,8 +56,7 @@ class Factors(Stage):
             arms = [measured(pair, arm, self.scores) for arm in ("chosen", "rejected")]
             gaps = [Gap(name, value, arms[1][name]) for name, value in arms[0].items() if name in arms[1]]
             for gap in gaps:
-                for kind in (ALL, pair.kind):
-                    ctx.count(f"factor:{kind}:{gap.factor}:{_sign(gap)}")
+                ctx.count(f"factor:{pair.kind}:{gap.factor}:{_sign(gap)}")
             differing = tuple([gap for gap in gaps if _sign(gap) != "same"])
             rows.append(FactorRow(prompt_id=pair.prompt_id, pair_id=pair.pair_id, kind=pair.kind, gaps=differing))
         return rows

@@ -40,6 +40,8 @@ def conditional_pair(kind: str, prompt: Prompt, draft: Draft, gate: Gate, **colu
     pair = response_pair(
         kind, asked, chosen, rejected,
         label_source=draft.source,
+        rater=draft.rater,
+        history_pair_ids=draft.history,
         filters=(*draft.filters, *passed_filters(None, Bounds(), gate)),
         ext_json=msgspec.json.encode({"made_for": roles}).decode() if any(roles.values()) else None,
         **columns,
