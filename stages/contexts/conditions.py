@@ -87,7 +87,7 @@ class ConditionColumns(BaseModel):
                 name=self.name, text=self.wording.replace("{}", text or ""), scenario=scenario, type=self.type,
                 traits=read_traits(given), source=prompt.source.dataset,
             )  # fmt: skip
-        except (ValidationError, TypeError, AttributeError) as error:
+        except (ValidationError, KeyError, TypeError, AttributeError) as error:
             raise Rejected("bad_condition", f"columns of {self.name}: {str(error)[:200]}") from None
 
 
@@ -97,7 +97,7 @@ def _words(value: Any) -> str:
 
 def read_traits(given: Any) -> tuple[Trait, ...]:
     """Traits from a list of {name, value, importance, kind}, or PREFDISCO's mapping name -> {value, local_importance,
-    type}, or name -> weight. Raises ValidationError, TypeError or AttributeError for anything else."""
+    type}, or name -> weight. Raises ValidationError, KeyError, TypeError or AttributeError otherwise."""
     if isinstance(given, Mapping):
         given = [
             {"name": name, **(fields if isinstance(fields, Mapping) else {"importance": fields})}

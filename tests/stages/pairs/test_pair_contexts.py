@@ -374,7 +374,7 @@ def test_rows_do_not_depend_on_the_order_of_what_is_read(order: list[int], contr
     assert len({unordered for unordered, _ in oriented}) == len(pairs) <= 4  # I4
     for group in {p.group_id for p in pairs}:
         assert exchanged([p for p in pairs if p.group_id == group])
-    assert bool(pairs) == (0.7 <= p and p - control > 0 and p - (1 - control) > 0) or p - 0.7 == pytest.approx(0)
+    assert bool(pairs) == (p >= 0.7 and p - control > 0 and p - (1 - control) > 0) or p - 0.7 == pytest.approx(0)
 
 
 @given(st.integers(0, 10_000))
