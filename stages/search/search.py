@@ -29,7 +29,7 @@ class Search(SearchFields, Stage):
 
     Counts: `tree:<status>`, `end:<terminal reason>`, `verify:<status>`, `dropped:<reason>` (samples that are no steps),
     `merged` (samples equal to a sibling), `refused:<reason>` (requests that an engine can never answer), and
-    `self_eval:no_option`, `judge:no_option`.
+    `self_eval:no_option`, `judge:no_option`, `reward:<reason>` (steps that the reward model gave no number).
     """
 
     version: ClassVar[int] = 1
@@ -47,21 +47,21 @@ class Search(SearchFields, Stage):
                 f"search: sampling sets {', '.join(sorted(given))}; number, length and end of steps are set by "
                 "width, step_tokens, max_tokens and delimiters"
             )
-        if self.verify is None and not self.critics():
-            raise PlanError("search: nothing gives values; set verify, self_eval or judge")
+        if self.verify is None and self.reward is None and not self.critics():
+            raise PlanError("search: nothing gives values; set verify, self_eval, judge or reward")
         if self.verify is not None:
             self.verify.check()
 
     def engines(self) -> tuple[str, ...]:
-        """The policy, then the critics' engines."""
-        return tuple(dict.fromkeys((self.engine, *(critic.engine or self.engine for critic in self.critics()))))
+        """The policy, then the critics' engines, then the reward model's."""
+        return tuple(dict.fromkeys((self.engine, *self._evaluators())))
 
     def capabilities(self, alias: str) -> frozenset[str]:
-        """`token_texts` of the policy, `labels` of a critic."""
-        judges = alias in [critic.engine or self.engine for critic in self.critics()]
-        return frozenset(
-            {"generate", *(["token_texts"] if alias == self.engine else []), *(["labels"] if judges else [])}
-        )
+        """`token_texts` of the policy, `labels` of a critic, `reward` of a reward model."""
+        needed: set[str] = {"generate", "token_texts"} if alias == self.engine else set()
+        if alias in [critic.engine or self.engine for critic in self.critics()]:
+            needed |= {"generate", "labels"}
+        return frozenset(needed | ({"reward"} if self.reward is not None and alias == self.reward.engine else set()))
 
     def templates(self) -> tuple[Template, ...]:
         """The critics'."""
@@ -84,9 +84,13 @@ class Search(SearchFields, Stage):
                 ctx.count(f"end:{node.terminal_reason}")
         return [tree, *nodes]
 
+    def _evaluators(self) -> list[str]:
+        reward = [] if self.reward is None else [self.reward.engine]
+        return [*[critic.engine or self.engine for critic in self.critics()], *reward]
+
     def _identity(self, prompt: Prompt, ctx: Context) -> Tree:
         config_hash = ids.content_hash("search/1", self.version, self._config)
-        policy, judges = ctx.engine_models.get(self.engine), [c.engine or self.engine for c in self.critics()]
+        policy, judges = ctx.engine_models.get(self.engine), self._evaluators()
         return Tree(
             prompt_id=prompt.prompt_id,
             tree_id=ids.content_hash("tree/1", prompt.prompt_id, ctx.job, config_hash, policy, ctx.run_seed),

@@ -377,7 +377,7 @@ async def test_embeddings_come_in_order_as_float32(server: Server, connect: Any)
 async def test_scores_and_rewards_are_not_part_of_the_protocol(connect: Any) -> None:
     asked = (Message("user", "hi"),)
     for call in (connect().score([ScoreRequest("x", asked)]), connect().reward([RewardRequest("k", asked)])):
-        with pytest.raises(PlanError, match="the OpenAI protocol has no /(tokenize|classify); set server: vllm"):
+        with pytest.raises(PlanError, match=r"the OpenAI protocol has no /(tokenize|classify); set server: vllm"):
             await call
 
 
@@ -417,7 +417,7 @@ async def test_rewards_of_a_vllm_server_are_log_odds_of_the_answer_and_of_each_s
 
 async def test_a_server_that_scores_another_number_of_steps_costs_that_answer(server: Server, connect: Any) -> None:
     server.replies = [reply({"data": [{"data": [[1.0]]}]})]
-    with pytest.raises(Rejected, match="bad_response: .* 1 scores where 2 were asked"):
+    with pytest.raises(Rejected, match=r"bad_response: .* 1 scores where 2 were asked"):
         await connect(server="vllm").reward(
             [RewardRequest("b", (Message("user", "hi"),), steps=("one<s>", "two"), step_tag="<s>")]
         )
