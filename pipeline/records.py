@@ -118,7 +118,9 @@ class Judgment(Record, frozen=True):
 
     judgment_key: str
     job: str
-    mode: str  # aspect, rubric, criterion, pairwise, listwise, rm, flr, relevance, self_certainty, likelihood, tool, meta
+    mode: (
+        str  # aspect, rubric, criterion, pairwise, listwise, rm, flr, relevance, self_certainty, likelihood, tool, meta
+    )
     judge_id: str
     cand_ids: tuple[str, ...]
     status: Status

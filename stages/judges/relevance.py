@@ -66,6 +66,8 @@ def standardised(pool: Sequence[Parts | None]) -> list[float | None]:
 
 
 def _z(values: Sequence[float]) -> list[float]:
-    mean = math.fsum(values) / len(values) if values else 0.0
-    std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values)) if values else 0.0
+    if not values or max(values) - min(values) <= 1e-9 * max(map(abs, values)):  # equal, but for rounding
+        return [0.0] * len(values)
+    mean = math.fsum(values) / len(values)
+    std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
     return [(v - mean) / std if std > 0 else 0.0 for v in values]

@@ -87,7 +87,7 @@ def candidate_scores(
     σ(score - mean over the candidates), the probability by Bradley and Terry that it beats the average candidate.
     """
     tallies: dict[str, _Tally] = {}
-    scales: dict[Source, _Scale] = {}
+    scales: dict[Source, tuple[float, float]] = {}
     for judgment in judgments:
         if len(judgment.cand_ids) != 1:
             continue
@@ -106,15 +106,20 @@ def candidate_scores(
                 tally.outcomes.add(value >= 0.5)
             continue
         source = (judgment.job, judgment.judge_id, judgment.aspect)
-        scales[source] = _Scale(judgment.scale_min, judgment.scale_max)
+        scales[source] = (judgment.scale_min, judgment.scale_max)
         if value is not None:
             tally.samples.setdefault(source, []).append(value)
     shares = _shares(scales, weights or {})
-    for source in [source for source, scale in scales.items() if not math.isfinite(scale.high - scale.low)]:
-        given = [t.samples[source] for t in tallies.values() if source in t.samples]
-        means = [sum(values) / len(values) for values in given]
-        scales[source] = scales[source]._replace(middle=sum(means) / len(means) if means else 0.0)
-    return {candidate: _score(tally, scales, shares) for candidate, tally in tallies.items()}
+    placed = {source: _placed(source, scale, tallies) for source, scale in scales.items()}
+    return {candidate: _score(tally, placed, shares) for candidate, tally in tallies.items()}
+
+
+def _placed(source: Source, scale: tuple[float, float], tallies: Mapping[str, _Tally]) -> _Scale:
+    if math.isfinite(scale[1] - scale[0]):
+        return _Scale(*scale)
+    given = [t.samples[source] for t in tallies.values() if source in t.samples]
+    means = [sum(values) / len(values) for values in given]
+    return _Scale(*scale, sum(means) / len(means) if means else 0.0)
 
 
 def _shares(sources: Mapping[Source, object], weights: Mapping[str, float]) -> dict[Source, float]:
