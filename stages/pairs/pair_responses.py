@@ -25,6 +25,7 @@ from stages.pairs.build import (
     score_rows,
     spreads,
 )
+from stages.pairs.difficulty import with_difficulty
 from stages.pairs.gate import Arm, Bounds, Gate, Refusal, passed_filters, why_refused
 from stages.pairs.pool import Combine, Entry, OutcomeRule, Rules, usable
 from stages.pairs.select import Choice, Pool, Proposal, Scored, propose, rank
@@ -50,6 +51,7 @@ class PairResponses(Stage):
     weights: dict[str, float] = Field(default_factory=dict)  # aspect -> weight, 1 where not named
     combine: Combine = "auto"  # several judges: z over the pool (auto), rank over the pool, or plain mean
     outcome: OutcomeRule = "first"  # first: right beats wrong, then by score; only: right against wrong; ignore
+    beta: float = Field(0.1, gt=0)  # of the DPO to come: for `difficulty`, where score_likelihood was run before
     min_judgments: int = Field(1, ge=0)  # valid judgments each arm needs
     gate: Gate = Gate()
 
@@ -74,7 +76,7 @@ class PairResponses(Stage):
         if not kept:
             why = refused[0].reason if refused else _why_no_pool(len(example.candidates), ranked, dropped)
             ctx.count(f"no_pair:{why}")
-        return [*kept, *refused]
+        return [*with_difficulty(kept, example.judgments, self.beta), *refused]
 
     def _entries(self, example: Example[Candidate | Judgment]) -> tuple[list[Entry], dict[str, int]]:
         judgments: Sequence[Judgment] = example.judgments
