@@ -95,6 +95,10 @@ class Stage(BaseModel):
         hint = typing.get_type_hints(type(self).process)["return"]
         return tuple(t for t in _record_types(typing.get_args(hint)[0]) if t is not Reject)
 
+    def replaces(self) -> tuple[type[Record], ...]:
+        """Record types whose rows stand in for those it was made from: later jobs see them instead of the old ones."""
+        return ()
+
     def engines(self) -> tuple[str, ...]:
         """Engine aliases it uses; the first is where its shards run."""
         alias = getattr(self, "engine", None)
