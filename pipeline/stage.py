@@ -135,6 +135,7 @@ class Summary:
     counts: Mapping[str, Mapping[str, int]]  # job -> its counters, rows_in and rows_out
     recipes: Mapping[str, Mapping[str, Any]]  # job -> recipe
     first_rows: tuple[dict[str, Any], ...]
+    read: Callable[[], list[Any]] = list  # all rows of the job's table, as records: for what looks at the whole of them
 
     @property
     def rows(self) -> int:

@@ -32,7 +32,7 @@ LAYERS = [
     {"executor", "replica", "progress"},
     {"executors"},
     {"run", "report"},
-    {"show", "preview", "export", "check"},
+    {"show", "preview", "export", "check", "calibrate"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
