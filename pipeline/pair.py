@@ -62,6 +62,15 @@ class Score(Part, frozen=True):
     order: int | None = None
 
 
+class Signal(Part, frozen=True):
+    """What one judge thought of a pair: log-odds of chosen over rejected as the jury heard them, and before calibration."""
+
+    judge: str
+    log_odds: float
+    raw: float
+    weight: float
+
+
 class Constraint(Part, frozen=True):
     """A verifiable instruction and whether each arm keeps it (None: could not be decided)."""
 
@@ -210,6 +219,7 @@ class Pair(Record, frozen=True, kw_only=True):
     cyclic_fraction: float | None = None
     same_scc: bool | None = None
     scores: tuple[Score, ...] = ()
+    signals: tuple[Signal, ...] = ()
     constraints: tuple[Constraint, ...] | None = None
     rationale: str | None = None
     rationale_chosen: str | None = None

@@ -36,7 +36,7 @@ LAYERS = [
     {"run", "report"},
     {"drawing"},
     {"alone"},
-    {"show", "preview", "export", "audit", "pictures", "check"},
+    {"show", "preview", "export", "audit", "pictures", "check", "calibrate"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
