@@ -106,16 +106,19 @@ def inter(first: str, second: str, drawing: Drawing) -> Contrast | None:
     return Contrast(*(tuple([both[side] for both in found]) for side in (0, 1))) if found else None
 
 
-def quad(first: str, second: str, drawing: Drawing) -> Contrast | None:
-    """IOPO's quad (1.3): as `inter` for a part of the instructions, beside others that both responses keep."""
+def quad(first: str, second: str, drawing: Drawing, mode: Mode = "a") -> Contrast | None:
+    """IOPO's quad (1.3): as `inter` for a part of the instructions, beside others that both responses keep; in mode b,
+    that both break."""
     n_altered = drawing.draw.randint(1, max(1, drawing.n - 1))
     altered = inter(first, second, drawing._replace(n=n_altered))
     if altered is None:
         return None
     taken = [i.family for i in altered.one]
     rest = tuple([name for name in drawing.families if not any(conflict(name, other) for other in taken)])
-    both = drawing.evidence([first, second])
-    shared = [same for (same,) in derived([both], drawing._replace(families=rest, n=drawing.n - len(taken)))]
+    both = drawing.evidence([first, second]) if mode == "a" else drawing.evidence([], [first, second])
+    shared = [same for (same,) in derived([both], drawing._replace(families=rest, n=max(1, drawing.n - len(taken))))]
+    if not shared:
+        return None  # that would be `inter`
     places = list(range(len(shared) + len(taken)))
     drawing.draw.shuffle(places)
     return Contrast(*(tuple([[*shared, *side][place] for place in places]) for side in altered))

@@ -22,6 +22,7 @@ from stages.pairs.draw_instructions import (
     Contrast,
     Drawing,
     Instructions,
+    Mode,
     demands,
     fitting_families,
     inter,
@@ -45,6 +46,7 @@ class Rules(NamedTuple):
     mode_mix: float = 0.5
     gamma: float = 0.1
     separator: str = "\n\n"
+    mirrored: bool = True
 
 
 class Material(NamedTuple):
@@ -80,20 +82,46 @@ class Material(NamedTuple):
         return Side(with_instructions(self.prompt, added, self.rules.separator), instructions, response)
 
 
-def _contrasts(m: Material) -> Iterator[tuple[Candidate, str, Contrast]]:
+def _mode(m: Material, draw: Random) -> Mode:
+    return "a" if draw.random() < m.rules.mode_mix else "b"
+
+
+def _contrasts(m: Material) -> Iterator[tuple[Candidate, Mode, Contrast]]:
     for response in m.responses:
         drawing = m.drawing(m.rules.n_instructions[1], "mapl_intra", response.candidate_id)
-        mode: Literal["a", "b"] = "a" if drawing.draw.random() < m.rules.mode_mix else "b"
+        mode = _mode(m, drawing.draw)
         found = intra(response.text, mode, drawing)
         if found is not None:
             yield response, mode, found
 
 
 def mapl_intra(m: Material) -> Groups:
-    """For every response, whatever its rank: the prompt that it suits over the one that it suits less."""
+    """The prompt that a response suits over the one that it suits less.
+
+    Mirrored: groups of two, in which two responses prefer the same two prompts the other way round, so that no prompt
+    wins by its looks. Else each response by itself.
+    """
+    if m.rules.mirrored:
+        yield from _mirrored(m)
+        return
     for response, mode, (better, worse) in _contrasts(m):
         note = _json({"mode": mode})
         yield [prompt_pair(m.prompt, m.side(better, response), m.side(worse, response), ext_json=note)]
+
+
+def _mirrored(m: Material) -> Groups:
+    for first, second in m.couples:
+        names = sorted((first.candidate_id, second.candidate_id))
+        drawing = m.drawing(m.rules.n_instructions[1], "mapl_intra", *names)
+        mode = _mode(m, drawing.draw)
+        found = quad(first.text, second.text, drawing, mode) or inter(first.text, second.text, drawing)
+        if found is not None:
+            note = _json({"mode": mode})
+            rows = [
+                prompt_pair(m.prompt, m.side(better, response), m.side(worse, response), ext_json=note)
+                for response, better, worse in ((first, found.one, found.other), (second, found.other, found.one))
+            ]
+            yield grouped(rows, ["A", "B"])
 
 
 def _exchanged(kind: Kind, m: Material, find: Callable[[str, str, Drawing], Contrast | None]) -> Groups:

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline import ids
 from pipeline.errors import PlanError, Rejected
 from pipeline.pair import Lineage, Pair
-from pipeline.records import Candidate, Prompt, Record, Reject
+from pipeline.records import Candidate, Judgment, Prompt, Record, Reject
 from pipeline.stage import Context, Example, Stage
 from pipeline.tokenizer import check_tokenizer, load_tokenizer
 from stages.constraints.instruction import FAMILIES, read_instructions
@@ -41,7 +41,10 @@ class PairInstructions(Stage):
     want two responses the other way round), rpo_reverse (every instruction that the chosen response breaks is turned
     over; margin gamma for each that the rejected one breaks), conditionalised (all prompts of mapl_intra and the given
     instructions as ordinary pairs, by strict dominance).
+    mirrored: mapl_intra in groups of two responses that prefer the same two prompts the other way round. Without it each
+    response is by itself, and which prompt wins can be guessed from its wording in five of six cases.
     responses: `candidates` of the prompt, or the two arms of its `pairs` from upstream, whichever was chosen.
+    only_right: leave out responses that verify did not find right; each response is the better one somewhere.
     families: which may be added; default all that suit the answers. n_instructions: how many a prompt gets, drawn.
     instruction_ids, instruction_kwargs: kept columns of the source with instructions of the prompt's own (IFEval's
     `instruction_id_list` and `kwargs`); `written`: the prompt says them already, else they are added.
@@ -51,8 +54,10 @@ class PairInstructions(Stage):
 
     kinds: tuple[Kind, ...] = Field(tuple(KINDS), min_length=1)
     responses: Literal["candidates", "pairs"] = "candidates"
+    only_right: bool = False
     families: tuple[str, ...] = ()
     n_instructions: tuple[int, int] = (1, 5)  # fewest and most; of groups at most 3
+    mirrored: bool = True
     mode_mix: float = Field(0.5, ge=0, le=1)  # share of mapl_intra in mode a (all kept against one broken)
     gamma: float = Field(0.1, gt=0)  # rpo_reverse: margin_logit for each instruction that differs
     max_pairs: int = Field(4, ge=1)  # rows for each prompt and kind
@@ -85,10 +90,11 @@ class PairInstructions(Stage):
             )
 
     def needs(self) -> tuple[type[Record], ...]:
-        """Candidates, and pairs where their arms are wanted."""
-        return (Candidate, Pair) if self.responses == "pairs" else (Candidate,)
+        """Candidates, pairs where their arms are wanted, and outcomes where they count."""
+        pairs: tuple[type[Record], ...] = (Pair,) if self.responses == "pairs" else ()
+        return (Candidate, *pairs, Judgment) if self.only_right else (Candidate, *pairs)
 
-    async def process(self, example: Example[Candidate | Pair], ctx: Context) -> list[Pair | Reject]:
+    async def process(self, example: Example[Candidate | Pair | Judgment], ctx: Context) -> list[Pair | Reject]:
         """The rows of one prompt, kind by kind, then the refused ones. Raises Rejected (bad_constraints, missing_…)."""
         material = self._material(example, ctx)
         kept: dict[str, Pair] = {}
@@ -96,20 +102,25 @@ class PairInstructions(Stage):
         for kind in dict.fromkeys(self.kinds):
             before = len(kept)
             for group in KINDS[kind](material):
-                if any(pair.pair_id in kept for pair in group):
-                    continue  # another draw came to the same prompt
+                if any(pair.unordered_id in kept for pair in group):
+                    continue  # another draw came to the same prompts and answers
                 if len(kept) - before + len(group) > self.max_pairs or len(kept) + len(group) > self.max_total:
                     ctx.count(f"capped:{kind}")
                     break
                 if why := self._why_refused(group):
                     refused += [self._refused(pair, why, ctx) for pair in group]
                 else:
-                    kept |= {pair.pair_id: self._finished(pair, ctx) for pair in group}
+                    kept |= {pair.unordered_id: self._finished(pair, ctx) for pair in group}
             ctx.count(f"kept:{kind}" if len(kept) > before else f"no_pair:{kind}", max(1, len(kept) - before))
         return [*kept.values(), *refused]
 
-    def _material(self, example: Example[Candidate | Pair], ctx: Context) -> Material:
-        prompt, distinct = example.prompt, _distinct(example.candidates)
+    def _material(self, example: Example[Candidate | Pair | Judgment], ctx: Context) -> Material:
+        prompt, candidates = example.prompt, example.candidates
+        if self.only_right:
+            found = [(j.cand_ids[0], j.value == 1.0) for j in example.judgments if j.mode == "tool"]
+            right = {who for who, is_right in found if is_right} - {who for who, is_right in found if not is_right}
+            candidates = [c for c in candidates if c.candidate_id in right]
+        distinct = _distinct(candidates)
         ctx.count("dropped:unusable_or_repeated", len(example.candidates) - len({id(c) for c in distinct.values()}))
         responses = tuple({c.candidate_id: c for c in distinct.values()}.values())
         couples = list(itertools.combinations(responses, 2))
@@ -157,7 +168,7 @@ class PairInstructions(Stage):
     @cached_property
     def _rules(self) -> Rules:
         names = self.families or tuple(FAMILIES)
-        return Rules(names, self.n_instructions, self.mode_mix, self.gamma, self.separator)
+        return Rules(names, self.n_instructions, self.mode_mix, self.gamma, self.separator, self.mirrored)
 
     @cached_property
     def _length(self) -> TrainingLength | None:

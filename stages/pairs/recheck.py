@@ -42,9 +42,11 @@ def incomplete(group: Sequence[Pair]) -> Refusal | None:
         return "group", f"{len(group)} of {first.group_size} rows"
     if len({(p.base_prompt_id, p.split) for p in group}) != 1:
         return "group", "its rows have different base prompts or splits"
-    exchanged = [(p.chosen_messages, p.rejected_messages) for p in group]
-    if len(group) != 2 or exchanged[0] != exchanged[1][::-1] or group[0].prompt_messages == group[1].prompt_messages:
-        return "group", "its two rows do not exchange their arms under two prompts"
+    prompts = [(p.prompt_messages, p.rejected_prompt_messages or p.prompt_messages) for p in group]
+    answers = [(p.chosen_messages, p.rejected_messages) for p in group]
+    exchanged, fixed = (prompts, answers) if first.level == "prompt" else (answers, prompts)
+    if len(group) != 2 or exchanged[0] != exchanged[1][::-1] or fixed[0] == fixed[1]:
+        return "group", "its two rows do not exchange their arms under two prompts, or their prompts for two answers"
     return None
 
 

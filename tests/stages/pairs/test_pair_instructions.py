@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pipeline import ids
 from pipeline.errors import PlanError, Rejected
 from pipeline.pair import Pair
-from pipeline.records import Candidate, Message, Prompt, Reject
+from pipeline.records import Candidate, Judgment, Message, Prompt, Reject
 from pipeline.stage import Context, Example
 from stages.exports.arms import conditional_arms
 from stages.exports.wanted import Wanted
@@ -71,7 +71,8 @@ def groups(pairs: Sequence[Pair]) -> list[list[Pair]]:
 
 def test_the_golden_example_of_the_specification() -> None:
     three = ["length_constraints:number_sentences", "change_case:english_lowercase", "detectable_format:bullet_points"]
-    fields: dict[str, Any] = {"families": three, "n_instructions": [3, 3], "mode_mix": 1, "separator": " "}
+    fields: dict[str, Any] = {"families": three, "n_instructions": [3, 3], "mode_mix": 1, "separator": " ",
+                              "mirrored": False}  # fmt: skip
     [pair], _, _ = run([ROSES], prompt(GOLDEN_PROMPT), seed=3, kinds=["mapl_intra"], **fields)
     assert pair.rejected_prompt_messages is not None
     assert pair.prompt_messages[-1].content == (
@@ -110,9 +111,10 @@ def test_a_prompt_pair_has_its_two_prompts_the_ids_of_its_arms_and_the_source_pr
             conditional_arms(pair, Wanted())
 
 
+@pytest.mark.parametrize("mirrored", [True, False])
 @pytest.mark.parametrize(("mode_mix", "mode"), [(1, "a"), (0, "b")])
-def test_the_modes_of_mapl_intra(mode_mix: float, mode: str) -> None:
-    pairs, _, _ = run(TEXTS, kinds=["mapl_intra"], mode_mix=mode_mix)
+def test_the_modes_of_mapl_intra(mode_mix: float, mode: str, mirrored: bool) -> None:
+    pairs, _, _ = run(TEXTS, kinds=["mapl_intra"], mode_mix=mode_mix, mirrored=mirrored)
     assert {json.loads(p.ext_json or "")["mode"] for p in pairs} == {mode}
     for pair in pairs:
         better = [c.chosen_ok for c in pair.constraints or () if c.in_chosen_prompt]
@@ -151,6 +153,17 @@ def test_the_order_of_the_responses_changes_nothing(order: list[int]) -> None:
     shuffled = [answers(TEXTS, asked)[i] for i in order]
     rows, _ = process(PairInstructions(), Example(asked, shuffled))
     assert rows == run(TEXTS, asked)[0]
+
+
+def test_mirrored_prompts_win_and_lose_once_each() -> None:
+    pairs, _, _ = run(TEXTS, kinds=["mapl_intra"], max_pairs=100, max_total=100)
+    assert len(pairs) > 4
+    for one, other in groups(pairs):
+        assert (one.prompt_messages, one.rejected_prompt_messages) == (
+            other.rejected_prompt_messages,
+            other.prompt_messages,
+        )
+        assert one.chosen_messages != other.chosen_messages
 
 
 def test_a_group_of_mapl_inter_is_what_strict_dominance_says_of_its_two_prompts() -> None:
@@ -195,7 +208,7 @@ def test_after_reversal_the_chosen_response_keeps_all_and_the_margin_counts_the_
 
 def test_conditionalised_rows_carry_the_prompts_of_mapl_intra_into_ordinary_pairs() -> None:
     caps: dict[str, Any] = {"max_pairs": 100, "max_total": 100}
-    intra, _, _ = run(TEXTS, kinds=["mapl_intra"], **caps)
+    intra, _, _ = run(TEXTS, kinds=["mapl_intra"], mirrored=False, **caps)
     rows, _, _ = run(TEXTS, kinds=["conditionalised"], **caps)
     asked = {p.prompt_messages for p in intra} | {p.rejected_prompt_messages for p in intra}
     assert rows != []
@@ -234,6 +247,19 @@ def test_only_the_arms_of_upstream_pairs_are_compared_whichever_was_chosen() -> 
     assert {m.content for p in pairs for m in p.chosen_messages} == {one.text, two.text}
     assert process(stage, Example(asked, candidates, pairs=[swapped]))[0] == pairs
     assert stage.needs() == (Candidate, Pair)
+
+
+def test_only_responses_that_were_found_right_are_compared_where_that_is_wanted() -> None:
+    asked, stage = prompt(), PairInstructions(only_right=True, max_total=100)
+    candidates = answers(TEXTS, asked)
+    values: dict[str, list[float | None]] = {"c0": [1.0], "c1": [1.0], "c2": [0.0], "c3": [1.0, None]}
+    judgments = [
+        Judgment(asked.prompt_id, f"{who}{i}", "verify", "tool", "verify", (who,), "na" if v is None else "ok", v)
+        for who, row in values.items() for i, v in enumerate(row)
+    ]  # fmt: skip
+    rows, _ = process(stage, Example(asked, candidates, judgments))
+    assert {m.content for p in rows for m in (*p.chosen_messages, *p.rejected_messages)} == {*TEXTS[:2]}
+    assert stage.needs() == (Candidate, Judgment)
 
 
 def test_caps_hold_and_no_group_is_cut_in_two() -> None:
