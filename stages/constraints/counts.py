@@ -113,6 +113,8 @@ def character(text: str, char: str) -> Count:
 
 def occurrences(text: str, word: str) -> Count:
     """As a whole word, or within words too; IFEval takes the word for a regular expression, which `C++` shows to be none."""
+    if word.strip().lower() not in text.lower():  # most words: no pattern need be compiled
+        return 0, 0
     literal = re.escape(word.strip())
     inside = len(re.findall(literal, text, re.IGNORECASE))
     whole = len(re.findall(rf"(?<!\w){literal}(?!\w)", text, re.IGNORECASE)) if inside else 0

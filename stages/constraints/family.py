@@ -78,8 +78,9 @@ def between(counts_met: list[Count], counts_broken: list[Count], slack: int, dra
 
 class Counted(NamedTuple):
     """A family about how often something occurs. bound, relation: names of its arguments; default: the relation where
-    none is given. slack: least distance of derived bounds. least: arguments are derived where a response has so many.
-    subject: further arguments (which word is counted), derived from the evidence.
+    none is given. more_is_doubtful: some read an exact number as at least so many. slack: least distance of derived
+    bounds. least: arguments are derived where a response has so many. subject: further arguments (which word is
+    counted), derived from the evidence.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Counted(NamedTuple):
     bound: str
     relation: str = "relation"
     default: str | None = None
+    more_is_doubtful: bool = False
     slack: int = 1
     least: int = 0
     subject: Callable[[Evidence, Random], Kwargs | None] = lambda evidence, draw: {}
@@ -99,6 +101,12 @@ def counted(spec: Counted) -> Family:
 
     def relation_of(kwargs: Kwargs) -> str:
         return str(kwargs.get(spec.relation, spec.default))
+
+    def check(text: str, kwargs: Kwargs) -> bool | None:
+        count, relation, bound = spec.measure(text, kwargs), relation_of(kwargs), kwargs[spec.bound]
+        if relation == "exactly" and spec.more_is_doubtful and count[1] > bound:
+            return None
+        return compare(count, relation, bound)
 
     def derive(evidence: Evidence, draw: Random) -> Kwargs | None:
         subject = spec.subject(evidence, draw)
@@ -120,7 +128,7 @@ def counted(spec: Counted) -> Family:
     return Family(
         name=spec.name,
         text=lambda kwargs: spec.text(relation_of(kwargs), kwargs[spec.bound], kwargs),
-        check=lambda text, kwargs: compare(spec.measure(text, kwargs), relation_of(kwargs), kwargs[spec.bound]),
+        check=check,
         derive=derive,
         opposite=opposite,
         needs={**spec.subject_needs, spec.bound: int, **({} if spec.default else relation_key)},

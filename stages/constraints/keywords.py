@@ -115,7 +115,9 @@ def _nth(text: str, kwargs: Kwargs) -> bool | None:
     if len(parts) != kwargs["num_paragraphs"]:
         return False
     doubtful = len([p for p in text.split("\n\n") if p.strip()]) != len(parts)
-    return None if doubtful else first_word(parts[n - 1]) == kwargs["first_word"].strip().lower()
+    plain = re.split(r"[.,?!'\"]", parts[n - 1].split()[0].lstrip("'\""))[0].lower()  # IFEval's reading
+    found = {word == kwargs["first_word"].strip().lower() for word in (first_word(parts[n - 1]), plain)}
+    return None if doubtful or len(found) > 1 else found.pop()
 
 
 def _nth_derived(evidence: Evidence, draw: Random) -> Kwargs | None:
@@ -138,7 +140,8 @@ def _ending(evidence: Evidence, draw: Random) -> Kwargs | None:
     tails = [found[0] for text in sources if (found := _LAST_WORDS.search(text.strip().rsplit("\n", 1)[-1]))]
     fitting = [
         tail for tail in tails
-        if all(end_phrase(text, tail) is True for text in evidence.met)
+        if '"' not in tail  # which the instruction puts around it
+        and all(end_phrase(text, tail) is True for text in evidence.met)
         and all(end_phrase(text, tail) is False for text in evidence.broken)
     ]  # fmt: skip
     return {"end_phrase": draw.choice(fitting)} if fitting else None

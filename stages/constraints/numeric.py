@@ -76,7 +76,8 @@ NUMERIC: tuple[Family, ...] = tuple([
                 f"Split your answer into {amount(relation, n, 'section')}; "
                 f"mark the beginning of each with {kwargs['section_spliter']} and its number."
             ),
-            "num_sections", default="exactly", least=2, subject=_marker, subject_needs={"section_spliter": str},
+            "num_sections", default="exactly", more_is_doubtful=True, least=2,
+            subject=_marker, subject_needs={"section_spliter": str},
         ),
         Counted(
             "detectable_content:number_placeholders",
