@@ -30,6 +30,7 @@ TABLES = (
     "search_cost",
     "search_quality",
     "instructions",
+    "instruction_labels",
 )
 
 

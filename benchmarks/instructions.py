@@ -158,15 +158,18 @@ def _recorded(found: Sequence[ResponsePair]) -> list[Figure]:
     same: collections.Counter[str] = collections.Counter()
     decided: collections.Counter[str] = collections.Counter()
     kept: collections.Counter[str] = collections.Counter()
+    asked: collections.Counter[str] = collections.Counter()
     for _, one in recorded:
         if one.family in IFEVAL_RULES:
             for text in (*texts, *_fitting(one, texts[0])):
                 ours, theirs = one.check(text), second_opinion(one.family, one.kwargs, text)
+                asked[one.family] += 1
                 decided[one.family] += ours is not None
                 same[one.family] += ours is not None and ours is theirs
                 kept[one.family] += ours is True
     beside: Mapping[str, Any] = {
-        name: f"{same[name] / decided[name]:.4f} of {decided[name]} ({kept[name]} kept)" for name in sorted(decided)
+        name: f"{same[name] / n:.4f} of {n}, {n / asked[name]:.2f} decided, {kept[name]} kept"
+        for name, n in sorted(decided.items())
     }
     named = [(value, prompt) for prompt, one in recorded for value in _values(one)]
     said = sum(_says(prompt.lower(), value) for value, prompt in named) / len(named)

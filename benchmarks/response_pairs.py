@@ -42,6 +42,9 @@ def _all() -> Iterator[ResponsePair]:
             yield ResponsePair(r["input"], r["output_1"], r["output_2"])
     for gold, out in zip(rows_of("dove_helpful_test_gold"), rows_of("dove_helpful_outputs"), strict=True):
         yield ResponsePair(gold["instruction"], gold["gold_response"], out["outputs"])
+    predictions = [rows_of(f"self_instruct_pred_{name}") for name in ("davinci003", "selfinstruct")]
+    for one, other in zip(*predictions, strict=True):
+        yield ResponsePair(one["prompt"], one["response"], other["response"])
     for r in rows_of("gsm8k_model_solutions_400"):
         solutions = [value["solution"] for value in r.values() if isinstance(value, dict)]
         for one, other in itertools.combinations(solutions, 2):

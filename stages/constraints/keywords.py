@@ -95,7 +95,7 @@ def _edge(read: Callable[[str], str]) -> Callable[[Evidence, Random], str | None
             words = {word for text in evidence.broken for word in content_words(text)}
         wrong = {read(text) for text in evidence.broken}
         fitting = sorted(word for word in words - wrong if word.isalpha())
-        return draw.choice(fitting) if fitting else None
+        return draw.choice(fitting) if fitting and "" not in wrong else None  # a text without words breaks nothing
 
     return derive
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from stages.pairs.build import response_pair
 from stages.pairs.draw_instructions import strictly_better
 from stages.pairs.pair_instructions import PairInstructions
 from stages.pairs.recheck import incomplete, why_untrue
+from tests.conftest import Site
 
 ROSES = "The garden is small, but it is full of roses. Bees visit it daily."
 TEXTS = (
@@ -324,3 +326,29 @@ def test_what_a_config_gets_wrong_is_said_in_one_line() -> None:
         PairInstructions(n_instructions=(3, 2))
     with pytest.raises(PlanError, match="written needs instruction_ids"):
         PairInstructions(written=True).check()
+
+
+def test_augmented_prompts_go_through_a_run_to_the_trainers_formats(site: Site) -> None:
+    columns = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}
+    rows = [{"prompt": f"Garden {i}?", "chosen": TEXTS[i % 4], "rejected": TEXTS[(i + 1) % 4]} for i in range(8)]
+    path = site.folder / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    jobs: list[dict[str, Any]] = [
+        {"stage": "prompts", "path": str(path), "columns": columns},
+        {"stage": "pair_instructions", "responses": "pairs"},
+        {"stage": "export", "from": "pair_instructions", "format": "trl-dpo"},
+        {"stage": "export", "name": "reward", "from": "pair_instructions", "format": "trl-reward"},
+        {"stage": "export", "name": "quads", "from": "pair_instructions", "format": "iopo"},
+    ]
+    site.run(site.config(engines={}, jobs=jobs))
+    runs = site.folder / "runs" / "t"
+    made, intra, dpo, reward, quads = (
+        duckdb.execute(f"select count(*) from '{runs}/{what}").fetchall()[0][0]
+        for what in (
+            "pair_instructions/*.parquet'", "pair_instructions/*.parquet' where level = 'prompt'", "export/*.parquet'",
+            "reward/*.parquet'", "quads/*.parquet'",
+        )
+    )  # fmt: skip
+    assert intra > 0
+    assert quads > 0
+    assert (dpo, reward) == (made - intra + 8, made + 8)  # with the 8 pairs that were given
