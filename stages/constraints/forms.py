@@ -104,11 +104,11 @@ def _bulleted(text: str, kwargs: Kwargs) -> bool | None:
 
 
 def _numbered(text: str, kwargs: Kwargs) -> bool | None:
-    """Two items or more, numbered from 1. None: a lone or broken count, or lines like `Step 1:`."""
+    """Two items or more, numbered from 1. None: a lone or broken count, lines like `Step 1:`, or no lines to number."""
     found = [int(n) for n in _NUMBERED.findall(text) if len(n) < 4]
     if len(found) > 1 and found == list(range(1, len(found) + 1)):
         return True
-    return None if found or _NUMBER_LIKE.search(text) else False
+    return None if found or _NUMBER_LIKE.search(text) or "\n" not in text.strip() else False
 
 
 def _request(evidence: Evidence, draw: Random) -> Kwargs | None:

@@ -114,7 +114,7 @@ def _nth(text: str, kwargs: Kwargs) -> bool | None:
         return None  # no text can be meant
     if len(parts) != kwargs["num_paragraphs"]:
         return False
-    doubtful = len([p for p in text.split("\n\n") if p.strip()]) != len(parts)
+    doubtful = [part.strip() for part in text.split("\n\n")] != [part.strip() for part in parts]
     plain = re.split(r"[.,?!'\"]", parts[n - 1].split()[0].lstrip("'\""))[0].lower()  # IFEval's reading
     found = {word == kwargs["first_word"].strip().lower() for word in (first_word(parts[n - 1]), plain)}
     return None if doubtful or len(found) > 1 else found.pop()

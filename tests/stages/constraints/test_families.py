@@ -87,7 +87,8 @@ DECIDED: list[tuple[str, dict[str, Any], str, bool | None]] = [
     (f"{F}bullet_points", {}, "Items:\n- a", True),
     (f"{F}numbered_list", {}, "1. a\n2. b", True),
     (f"{F}numbered_list", {}, "Step 1: a\nStep 2: b", None),
-    (f"{F}numbered_list", {"negated": True}, ROSES, True),
+    (f"{F}numbered_list", {"negated": True}, ROSES, None),  # nothing to number
+    (f"{F}numbered_list", {"negated": True}, "Roses\nBees", True),
     ("combination:two_responses", {}, "One.\n******\nTwo.", True),
     ("combination:two_responses", {}, "One.\n******\nOne.", False),
     ("combination:two_responses", {}, "One.\n*******\nTwo.", None),
