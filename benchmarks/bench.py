@@ -29,6 +29,7 @@ TABLES = (
     "search_speed",
     "search_cost",
     "search_quality",
+    "constructed_pairs",
     "instructions",
     "instruction_labels",
 )

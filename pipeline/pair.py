@@ -120,12 +120,22 @@ class Selection(Part, frozen=True):
 
 
 class Difficulty(Part, frozen=True):
-    """How hard the pair is for a reference model."""
+    """How hard the pair is for a reference model.
+
+    ref_logratio: log πref(rejected) - log πref(chosen), nats, sums over response tokens. threshold: the DPO loss below
+    which the pair is ranked right. ref_correct: the reference ranks it right. ideal_rank_ok: the ideal policy does.
+    implicit_gap: implicit reward of chosen minus that of rejected.
+    """
 
     ref_model: str | None = None
     ref_logratio: float | None = None
     implicit_gap: float | None = None
     pass_rate: float | None = None
+    logp_ref_chosen: float | None = None
+    logp_ref_rejected: float | None = None
+    threshold: float | None = None
+    ref_correct: bool | None = None
+    ideal_rank_ok: bool | None = None
 
 
 class FilterResult(Part, frozen=True):

@@ -54,11 +54,11 @@ def test_a_shipped_config_holds_on_rows_of_its_kind(
     file.write_text("".join(_row(i) + "\n" for i in range(12)), encoding="utf-8")
     check(_local(read_config(name), file), n=8)
     told = capsys.readouterr().out
-    made_by = {"enrich": "prompts", "recorded_trees": "prompts"} | dict.fromkeys(
+    made_by = dict.fromkeys(("enrich", "grow", "recorded_trees"), "prompts") | dict.fromkeys(
         ("abacus_search", "math_steps", "ultrainteract"), "search"
     )
     assert f"{made_by.get(name, 'generate')}: 8 in, 0 rejected" in told
-    last = "label_unpaired" if name == "recorded_trees" else "export"
+    last = {"grow": "evolve", "recorded_trees": "label_unpaired"}.get(name, "export")
     assert f"{last}: 8 in, 0 rejected" in told
 
 

@@ -7,25 +7,16 @@ import random
 from typing import ClassVar, Literal, NamedTuple
 
 from msgspec.structs import replace
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline import ids
 from pipeline.engine import Completion, Request, Sampling
 from pipeline.prompts import Template
 from pipeline.records import Candidate, Message, Prompt
 from pipeline.stage import Context, Example, Stage
+from stages.candidates.principles import Principle
 
 Relation = Literal["on", "off", "weak", "strong", "edited", "human", "gold", "corrupted"]  # to the policy to be trained
-
-
-class Principle(BaseModel):
-    """A system text that asks for one quality (UltraFeedback: helpfulness, honesty, …), drawn with `weight`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    text: str
-    weight: float = Field(1.0, gt=0)
 
 
 class Ask(NamedTuple):

@@ -16,6 +16,7 @@ from stages.judges.scores import AspectScore, CandidateScore
 from stages.pairs.select import mean_std
 
 TIE = 1e-9  # normalized scores nearer than this are a tie of that judge
+TOOL_LABEL = 0.98  # probability of the label where a deterministic check decides (spec judges C4)
 
 
 def _version() -> str:

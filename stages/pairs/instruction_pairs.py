@@ -32,7 +32,7 @@ def with_instructions(prompt: Prompt, added: Instructions, separator: str) -> Pr
     if not added:
         return prompt
     text = " ".join([one.text for one in added])
-    last = max(i for i, m in enumerate(prompt.messages) if m.role == "user")
+    last = max([i for i, m in enumerate(prompt.messages) if m.role == "user"], default=len(prompt.messages) - 1)
     messages = list(prompt.messages)
     messages[last] = replace(messages[last], content=f"{messages[last].content}{separator}{text}")
     return replace(prompt, messages=tuple(messages), prompt_id=ids.prompt_id(messages))

@@ -35,7 +35,8 @@ from stages.pairs.truncation import TrainingLength
 
 
 class PairInstructions(Stage):
-    """Counts: `kept:<kind>`, `refused:<reason>` (with a reject row), `over_cap`, `no_pair:<kind>` (prompts).
+    """Counts: `kept:<kind>`, `refused:<reason>` (with a reject row); of prompts `capped:<kind>`, `no_pair:<kind>`; of
+    candidates `dropped:unusable_or_repeated`.
 
     kinds: mapl_intra (two prompts, one response; for reward models), mapl_inter and iopo_quad (groups of two prompts that
     want two responses the other way round), rpo_reverse (every instruction that the chosen response breaks is turned

@@ -16,6 +16,7 @@ from pipeline.tokenizer import check_tokenizer, load_tokenizer
 from stages.judges.scores import candidate_scores
 from stages.pairs.build import (
     CODE_VERSION,
+    TOOL_LABEL,
     dominance,
     judge_columns,
     label_columns,
@@ -24,12 +25,11 @@ from stages.pairs.build import (
     score_rows,
     spreads,
 )
+from stages.pairs.difficulty import with_difficulty
 from stages.pairs.gate import Arm, Bounds, Gate, Refusal, passed_filters, why_refused
 from stages.pairs.pool import Combine, Entry, OutcomeRule, Rules, usable
 from stages.pairs.select import Choice, Pool, Proposal, Scored, propose, rank
 from stages.pairs.truncation import TrainingLength
-
-TOOL_LABEL = 0.98  # probability of the label where a deterministic check decides (spec judges C4)
 
 
 class PairResponses(Stage):
@@ -51,6 +51,7 @@ class PairResponses(Stage):
     weights: dict[str, float] = Field(default_factory=dict)  # aspect -> weight, 1 where not named
     combine: Combine = "auto"  # several judges: z over the pool (auto), rank over the pool, or plain mean
     outcome: OutcomeRule = "first"  # first: right beats wrong, then by score; only: right against wrong; ignore
+    beta: float = Field(0.1, gt=0)  # of the DPO to come: for `difficulty`, where score_likelihood was run before
     min_judgments: int = Field(1, ge=0)  # valid judgments each arm needs
     gate: Gate = Gate()
 
@@ -75,7 +76,7 @@ class PairResponses(Stage):
         if not kept:
             why = refused[0].reason if refused else _why_no_pool(len(example.candidates), ranked, dropped)
             ctx.count(f"no_pair:{why}")
-        return [*kept, *refused]
+        return [*with_difficulty(kept, example.judgments, self.beta), *refused]
 
     def _entries(self, example: Example[Candidate | Judgment]) -> tuple[list[Entry], dict[str, int]]:
         judgments: Sequence[Judgment] = example.judgments

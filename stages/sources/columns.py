@@ -26,6 +26,7 @@ class Columns(BaseModel):
     context: str | None = None  # the condition a preference holds under; joins the system message
     reference: str | None = None
     row_id: str | None = None
+    base: str | None = None  # id of the seed prompt it was made from; as stages that make prompts write it
     lang: str | None = None
     license: str | None = None
     candidates: str | tuple[str, ...] | dict[str, str] | None = None  # a list column; paths; or model name -> path

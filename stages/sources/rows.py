@@ -28,7 +28,7 @@ class RowReader:
         self.job = job
         self.source = source
         self.low, self.high = score_range or (0.0, 1.0)
-        names = ("prompt", "input", "system", "context", "reference", "row_id", "lang", "license", "tree")
+        names = ("prompt", "input", "system", "context", "reference", "row_id", "base", "lang", "license", "tree")
         self._get = {name: getter(getattr(columns, name)) for name in names}
         self._get |= {n: getter(getattr(columns, n)) for n in ("chosen", "rejected", "chosen_score", "rejected_score")}
         self._keep = [(path, getter(path)) for path in columns.keep]
@@ -86,7 +86,7 @@ class RowReader:
         source = self.source
         return Prompt(
             prompt_id=ids.prompt_id(messages) if context else base_id,
-            base_prompt_id=base_id,
+            base_prompt_id=optional_text(get["base"](row), "base") or base_id,
             messages=messages,
             reference=optional_text(get["reference"](row), "reference"),
             context_id=ids.content_hash("given", context, []) if context else None,

@@ -93,13 +93,16 @@ def test_identity_is_the_weights_and_the_template_not_the_place_or_the_hardware(
 
 def test_arguments_differ_between_cpu_and_gpu_and_engine_args_win(tmp_path: Path) -> None:
     model = folder(tmp_path, "m", b"")
-    fields = Vllm(model=model, cpu_kv_cache_gb=0.5, engine_args={"block_size": 32, "seed": 9}).model_dump()
+    fields = Vllm(model=model, cpu_kv_cache_gb=0.5, engine_args={"block_size": 64, "seed": 9}).model_dump()
     cpu, gpu = engine_arguments(fields, "auto", on_cpu=True), engine_arguments(fields, "auto", on_cpu=False)
     assert (cpu["kv_cache_memory_bytes"], cpu["enforce_eager"]) == (2**29, True)
-    assert (cpu["enable_chunked_prefill"], cpu["block_size"]) == (False, 32)
-    assert gpu.keys().isdisjoint({"kv_cache_memory_bytes", "enable_chunked_prefill", "block_size"})
+    assert cpu["enable_chunked_prefill"] is False
+    assert gpu.keys().isdisjoint({"kv_cache_memory_bytes", "enable_chunked_prefill"})
+    plain = Vllm(model=model).model_dump()
+    assert engine_arguments(plain, "auto", on_cpu=True)["block_size"] == 32
+    assert "block_size" not in engine_arguments(plain, "auto", on_cpu=False)
     assert (gpu["gpu_memory_utilization"], gpu["enforce_eager"]) == (0.9, False)
-    assert (cpu["block_size"], cpu["seed"], cpu["distributed_executor_backend"]) == (32, 9, "uni")
+    assert (cpu["block_size"], cpu["seed"], cpu["distributed_executor_backend"]) == (64, 9, "uni")
     assert "distributed_executor_backend" not in engine_arguments(fields | {"tensor_parallel": 2}, "auto", on_cpu=False)
 
 
@@ -146,7 +149,7 @@ def test_labels_are_read_beside_the_sampled_token() -> None:
 
 def test_scores_begin_where_the_continuation_does_and_belong_to_its_tokens() -> None:
     found = Flat([], [(4, -1.0)], [(5, -2.0)], [(6, -3.0)])
-    assert read_scores(found, 2, [5, 6]) == [-2.0, -3.0]
+    assert read_scores(found, 2, [5, 6]) == [{5: -2.0}, {6: -3.0}]
     assert read_scores(found, 2, [6, 5]) is None
 
 

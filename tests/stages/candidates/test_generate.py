@@ -15,7 +15,8 @@ from pipeline.errors import EngineError
 from pipeline.prompts import Template
 from pipeline.records import Candidate, Message, Prompt
 from pipeline.stage import Context, Example
-from stages.candidates.generate import Generate, Principle, _messages
+from stages.candidates.generate import Generate, _messages
+from stages.candidates.principles import Principle
 
 PRINCIPLES = [
     {"name": "help", "text": "Be useful.", "weight": 9},
@@ -35,6 +36,9 @@ class Echo:
         return [[Completion(f"{self.name} {k}", "stop", 3, 2) for k in range(q.sampling.n)] for q in requests]
 
     async def score(self, requests: Sequence[Any]) -> list[list[float]]:
+        raise EngineError("not scripted")
+
+    async def reward(self, requests: Sequence[Any]) -> list[list[float]]:
         raise EngineError("not scripted")
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:

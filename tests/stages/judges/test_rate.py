@@ -30,6 +30,9 @@ class Script:
     async def score(self, requests: Sequence[Any]) -> list[list[float]]:
         raise EngineError("not scripted")
 
+    async def reward(self, requests: Sequence[Any]) -> list[list[float]]:
+        raise EngineError("not scripted")
+
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
         raise EngineError("not scripted")
 
