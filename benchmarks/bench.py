@@ -30,6 +30,8 @@ TABLES = (
     "search_cost",
     "search_quality",
     "constructed_pairs",
+    "instructions",
+    "instruction_labels",
 )
 
 

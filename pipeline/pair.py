@@ -78,7 +78,7 @@ class Constraint(Part, frozen=True):
     family: str
     text: str
     kwargs_json: str
-    polarity: bool
+    polarity: str  # original, reversed, derived_true, derived_false
     in_chosen_prompt: bool
     in_rejected_prompt: bool
     chosen_ok: bool | None
