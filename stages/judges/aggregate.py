@@ -203,7 +203,9 @@ def _usable(candidates: Sequence[Candidate], ctx: Context) -> list[Candidate]:
     """Those that could be an arm of a pair; the others are counted."""
     kept = []
     for candidate in candidates:
-        if not candidate.text.strip():
+        if candidate.policy_relation == "canary":
+            ctx.count("dropped:canary")
+        elif not candidate.text.strip():
             ctx.count("dropped:empty")
         elif candidate.finish_reason not in FINISHED:
             ctx.count("dropped:truncated")

@@ -15,10 +15,10 @@ import numpy as np
 
 from pipeline.records import Candidate, Judgment
 from stages.judges.families import own_family
-from stages.judges.scores import candidate_scores
+from stages.judges.scores import SIGNALS, candidate_scores
 from stages.judges.swap import Floats, laplace
 
-NO_OPINION = frozenset({"tool", "flr", "relevance", "self_certainty"})  # outcomes, and signals that are no judges
+NO_OPINION = SIGNALS | {"tool", "meta"}  # outcomes, what is measured rather than judged, and what an author wrote
 HARD = frozenset({0.0, 0.5, 1.0})  # verdicts without probabilities
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipeline import ids
 from pipeline.errors import PlanError
@@ -114,6 +115,16 @@ async def test_no_pair_is_made_across_a_cycle() -> None:
     assert {arms(p) for p in pairs} == {("c0", "c3"), ("c1", "c3"), ("c2", "c3")}
     assert {r.reason for r in rejects} == {"cycle"}
     assert pairs[0].cyclic_fraction == pytest.approx(0.203904, abs=1e-6)
+
+
+async def test_canaries_are_never_paired_and_what_an_author_wrote_is_no_verdict() -> None:
+    pool = candidates("c0", "c1", "c2")
+    pool[2] = replace(pool[2], policy_relation="canary")
+    meta = row("meta", (), None, judge_id="author")
+    rows = [*compared("c0", "c1", 0.8), *compared("c2", "c0", 0.99), *compared("c2", "c1", 0.99), meta]
+    pairs, _, counts = await aggregate(rows, pool, strategy="all_pairs", max_pairs=9)
+    assert {arms(p) for p in pairs} == {("c0", "c1")}
+    assert counts["dropped:canary"] == 1
 
 
 async def test_a_check_that_tells_two_apart_overrules_the_jury() -> None:
