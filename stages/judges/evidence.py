@@ -8,7 +8,7 @@ opinions but outcomes, and are kept apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,10 @@ class Judge(NamedTuple):
     job: str
     judge_id: str
     template_hash: str | None
+
+    def among(self, names: Collection[str]) -> bool:
+        """Whether `names` names it: by its job, or as `job:judge_id`."""
+        return self.job in names or self.name in names
 
 
 class Evidence(NamedTuple):
