@@ -33,7 +33,8 @@ class JudgeCalibration(Strict):
 
     temperature: log-odds (kind pairwise, rm) or score differences on [0, 1] (score) are divided by it; None where
     larger means worse. position_bias: mean logit towards what is shown first. length_slope: calibrated
-    logits per tanh(Δ/std); length_effect: the same at equal quality. both_orders: False for a judge that was never asked in both.
+    logits per tanh(Δ/std); length_effect: the same at equal quality. both_orders: False for a judge that was never asked
+    in both.
     """
 
     kind: Literal["pairwise", "score", "rm"]
