@@ -26,10 +26,13 @@ TABLES = (
     "abacus",
     "rationales",
     "injection",
+    "aggregate",
     "search_speed",
     "search_cost",
     "search_quality",
     "constructed_pairs",
+    "instructions",
+    "instruction_labels",
 )
 
 

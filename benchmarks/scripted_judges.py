@@ -35,6 +35,9 @@ class Script:
         """Raises EngineError."""
         raise EngineError("not scripted")
 
+    async def reward(self, requests: Sequence[Any]) -> list[list[float]]:
+        raise EngineError("not scripted")
+
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Raises EngineError."""
         raise EngineError("not scripted")

@@ -77,6 +77,7 @@ async def _paces(folder: Path) -> dict[str, list[Pace]]:
     vllm = whole.plan.engines["abacus"]
     assert isinstance(vllm, Vllm)
     engine = await vllm.open()
+    assert isinstance(engine, VllmEngine)
     for shard in (whole, few, alone):
         shard.engines = {"abacus": engine}
         await shard.run("prompts", 0)

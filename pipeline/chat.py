@@ -43,6 +43,10 @@ class ChatEncoder:
         mark = _unused([text])
         return self._pieces(_broken(self._any_control, text, mark), mark)
 
+    def encode_alone(self, text: str) -> list[int]:
+        """Token ids of a text with what the tokenizer puts around it: what embedding models read."""
+        return list(self._backend.encode(text).ids)
+
     def decode(self, before: Sequence[int], ids: Sequence[int]) -> str:
         """The text that `ids` add to `before`, special tokens left out.
 
@@ -81,11 +85,7 @@ class ChatEncoder:
         Where prompt and prefix merge into other tokens than the prompt alone gives, the prompt's tokens stay as they
         are: that is how the model saw them when it wrote the prefix, and what the prefix cache holds.
         """
-        texts = [message.content for message in messages]
-        mark = _unused([*texts, prefix]) if any(map(self._any_control.search, (*texts, prefix))) else ""
-        if mark:
-            messages = [Message(m.role, _broken(self._breaks(m.role), m.content, mark)) for m in messages]
-            prefix = _broken(self._any_special, prefix, mark)
+        messages, prefix, mark = self._marked(messages, prefix)
         rendered = self._render(messages)
         prompt = self._pieces(rendered, mark)
         if not prefix:
@@ -93,19 +93,36 @@ class ChatEncoder:
         joint = self._pieces(rendered + prefix, mark)
         return joint if joint[: len(prompt)] == prompt else prompt + self._pieces(prefix, mark)
 
+    def whole(self, messages: Sequence[Message]) -> list[int]:
+        """Ids of a conversation that ends with an answer, closed as the template closes it: what models are trained on.
+
+        Raises PlanError when there is no chat template.
+        """
+        messages, _, mark = self._marked(messages, "")
+        return self._pieces(self._render(messages, goes_on=False), mark)
+
+    def _marked(self, messages: Sequence[Message], prefix: str) -> tuple[Sequence[Message], str, str]:
+        """Messages and prefix with their control strings broken by the mark, which is empty where there are none."""
+        texts = [*[message.content for message in messages], prefix]
+        if not any(map(self._any_control.search, texts)):
+            return messages, prefix, ""
+        mark = _unused(texts)
+        broken = [Message(m.role, _broken(self._breaks(m.role), m.content, mark)) for m in messages]
+        return broken, _broken(self._any_special, prefix, mark), mark
+
     def _breaks(self, role: str) -> re.Pattern[str]:
         return self._any_special if role == "assistant" else self._any_control
 
     def _pieces(self, text: str, mark: str) -> list[int]:
         return [i for piece in text.split(mark) for i in self.encode(piece)] if mark else self.encode(text)
 
-    def _render(self, messages: Sequence[Message]) -> str:
+    def _render(self, messages: Sequence[Message], goes_on: bool = True) -> str:
         if not self._template:
             raise PlanError(f"tokenizer {self._name} has no chat template; set chat_template in the engine's config")
         turns = [{"role": m.role, "content": m.content} for m in messages]
         return str(
             self._raw.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True, chat_template=self._template
+                turns, tokenize=False, add_generation_prompt=goes_on, chat_template=self._template
             )
         )
 

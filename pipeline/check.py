@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import ids
-from pipeline.engine import Completion, EngineConfig, Request, ScoreRequest, resolve_path
+from pipeline.engine import Completion, EngineConfig, Request, RewardRequest, ScoreRequest, resolve_path
 from pipeline.engines.scripted import spelled
 from pipeline.errors import PlanError, Rejected
 from pipeline.live import LiveEngine
@@ -67,7 +67,7 @@ class CountingEngine(LiveEngine):
         return [self._answer(r) for r in requests]
 
     def _answer(self, request: Request) -> list[Completion]:
-        length = self._length(request)
+        length = self._length(request, request.assistant_prefix)
         self.tally.prompt_tokens.append(length)
         if self._context and length + min(request.sampling.max_tokens, self._context // 2) > self._context:
             self.tally.overflow += 1
@@ -84,16 +84,25 @@ class CountingEngine(LiveEngine):
             made.append(Completion(text, "stop", length, 8, labels=labels))
         return [spelled(request, one) for one in made] if request.want_token_texts else made
 
-    def _length(self, request: Request) -> int:
+    def _length(self, request: Request | ScoreRequest | RewardRequest, then: str) -> int:
+        """Tokens of a prompt with what stands behind it."""
         if request.token_ids is not None:
             return len(request.token_ids)
-        text = "\n".join(m.content for m in request.messages or ()) + request.assistant_prefix
+        text = "\n".join(m.content for m in request.messages or ()) + then
         return len(self._tokenizer.encode(text)) if self._tokenizer else len(text) // 4 + 1
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
         """See Engine."""
-        self.tally.prompt_tokens.extend(0 for _ in requests)
+        texts = [r.continuation if isinstance(r.continuation, str) else "" for r in requests]
+        self.tally.prompt_tokens.extend([self._length(r, text) for r, text in zip(requests, texts, strict=True)])
         return [[-1.0] for _ in requests]
+
+    async def reward(self, requests: Sequence[RewardRequest]) -> list[list[float]]:
+        """See Engine."""
+        answers = [r.step_tag.join((*r.steps, "")) for r in requests]
+        self.tally.prompt_tokens.extend([self._length(r, a) for r, a in zip(requests, answers, strict=True)])
+        draws = [ids.seed(0, r.key) % 100 / 25 - 2 for r in requests]
+        return [[draw] * (len(r.steps or r.positions) or 1) for r, draw in zip(requests, draws, strict=True)]
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
         """See Engine."""

@@ -1,4 +1,4 @@
-"""The command line: check, preview, run, status, show, report, export, audit. `make synth` is `run`."""
+"""The command line: check, preview, run, status, show, report, export, audit, calibrate. `make synth` is `run`."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_config_commands(command)
     _add_run_commands(command)
+    _add_calibrate(command)
     return parser
 
 
@@ -138,6 +139,17 @@ def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser
                 sub.add_argument(f"--{option}", action="store_const", const=True, help=f"with {what}")
 
 
+def _add_calibrate(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> None:
+    sub = command("calibrate", _calibrate, "measure judges on a gold file (docs/calibration.md)")
+    sub.add_argument("gold", help="gold items: .jsonl or .parquet, with recorded verdicts or to be judged by --config")
+    sub.add_argument("--config", help="a config whose judging jobs are measured; default: the recorded verdicts")
+    sub.add_argument("--to", required=True, metavar="FILE.json", help="the calibration; its report lies beside it")
+    sub.add_argument("--name", default="calibrate", help="of the run that --config makes, to be continued")
+    sub.add_argument("--runs", metavar="DIR", help="where runs lie (default: runs_dir of the config)")
+    sub.add_argument("--executor", choices=("ray", "local"), help="default: the config's")
+    sub.add_argument("--address", help="a Ray cluster to join")
+
+
 def _config(arguments: argparse.Namespace) -> dict[str, Any]:
     """The config with what the command line overrides: where it runs, never what it makes."""
     from pipeline.config import read_config
@@ -164,6 +176,12 @@ def _preview(arguments: argparse.Namespace) -> None:
     from pipeline.preview import preview
 
     preview(_config(arguments), arguments.n)
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from pipeline.calibrate import calibrate
+
+    calibrate(arguments.gold, arguments.to, _config(arguments) if arguments.config else None, arguments.name)
 
 
 def _status(arguments: argparse.Namespace) -> None:

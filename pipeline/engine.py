@@ -23,9 +23,10 @@ from pipeline.records import Message, storable
 
 ROOT = Path(__file__).resolve().parent.parent
 # json: answers held to a schema; structured: to choices and regular expressions as well
-# token_texts: the text of each token beside its id
+# token_texts: the text of each token beside its id; certainty: `score` by the measure of that name
 Capability = Literal[
-    "generate", "labels", "json", "structured", "prefix", "token_ids", "token_texts", "score", "embed"
+    "generate", "labels", "json", "structured", "prefix", "token_ids", "token_texts", "score", "certainty", "embed",
+    "reward",
 ]  # fmt: skip
 
 
@@ -98,11 +99,35 @@ class Completion(Struct, frozen=True):
 
 
 class ScoreRequest(Struct, frozen=True):
-    """A continuation whose log-probability is wanted, given chat messages or token ids."""
+    """A continuation whose tokens are to be measured, given chat messages or token ids.
+
+    `whole_turn`: the text is all of the assistant's turn, which is tokenized as trainers do it, with what the chat
+    template puts behind it. `measure`: logp, the natural log-probability of each token; certainty, by how many nats the
+    distribution it was drawn from differs from the uniform one (pipeline/certainty.py).
+    """
 
     continuation: str | tuple[int, ...]
     messages: tuple[Message, ...] | None = None
     token_ids: tuple[int, ...] | None = None
+    whole_turn: bool = False
+    measure: Literal["logp", "certainty"] = "logp"
+
+
+class RewardRequest(Struct, frozen=True):
+    """An answer for a reward model.
+
+    Messages alone are a conversation that ends with the answer: it gets one score. With `steps` the messages end where
+    the assistant begins to speak, and every step of its answer gets a score, read at the last token of the `step_tag`
+    behind it, or of the step itself. Token ids get a score at each of `positions`, or one for all of them. `key`: the
+    recorded engine's handle.
+    """
+
+    key: str
+    messages: tuple[Message, ...] | None = None
+    token_ids: tuple[int, ...] | None = None
+    steps: tuple[str, ...] = ()
+    step_tag: str = ""
+    positions: tuple[int, ...] = ()
 
 
 @runtime_checkable
@@ -114,7 +139,14 @@ class Engine(Protocol):
         ...
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
-        """Natural log-probability of every continuation token, in order."""
+        """What is asked of every continuation token, in order; nats."""
+        ...
+
+    async def reward(self, requests: Sequence[RewardRequest]) -> list[list[float]]:
+        """For each request one score, or one for each step or position: the log-odds of "good", which have no bounds.
+
+        That is the output of a model with one label, and the difference of the two outputs of a model with two.
+        """
         ...
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
@@ -157,7 +189,7 @@ class EngineConfig(BaseModel):
     not_identity: ClassVar[frozenset[str]] = frozenset({"resources"})  # fields that never change an answer
 
     def capabilities(self) -> frozenset[Capability]:
-        """What it can do as it is configured. Here: answer any Request, but neither score nor embed."""
+        """What it can do as it is configured. Here: answer any Request, and nothing else."""
         return frozenset({"generate", "labels", "json", "structured", "prefix", "token_ids"})
 
     def check(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from pipeline.engine import Completion, Engine, Request, ScoreRequest
+from pipeline.engine import Completion, Engine, Request, RewardRequest, ScoreRequest
 
 _LENGTH = 4  # bytes before each entry
 _encode = msgspec.msgpack.Encoder().encode
@@ -61,7 +61,7 @@ class Journal:
 
 
 class JournaledEngine:
-    """An `Engine` that is asked only what the journal does not hold. Scores and embeddings are not kept."""
+    """An `Engine` that is asked only what the journal does not hold. Scores, rewards and embeddings are not kept."""
 
     def __init__(self, alias: str, engine: Engine, journal: Journal) -> None:
         self._alias = alias
@@ -83,6 +83,10 @@ class JournaledEngine:
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
         """See Engine."""
         return await self._engine.score(requests)
+
+    async def reward(self, requests: Sequence[RewardRequest]) -> list[list[float]]:
+        """See Engine."""
+        return await self._engine.reward(requests)
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
         """See Engine."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.engine import Completion, Engine, EngineConfig, Request, ScoreRequest
+from pipeline.engine import Completion, Engine, EngineConfig, Request, RewardRequest, ScoreRequest
 from pipeline.errors import EngineDied
 
 T = TypeVar("T")
@@ -51,6 +51,10 @@ class LiveEngine:
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
         """See Engine."""
         return await self._call(lambda engine: engine.score(requests))
+
+    async def reward(self, requests: Sequence[RewardRequest]) -> list[list[float]]:
+        """See Engine."""
+        return await self._call(lambda engine: engine.reward(requests))
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
         """See Engine."""

@@ -12,9 +12,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from pipeline.engine import Completion, Request
 from pipeline.errors import PlanError, Rejected
 from pipeline.labels import merge
+from pipeline.records import Message
 
 _FINISH = {"length": "length", "content_filter": "abort", "abort": "abort"}
 
@@ -47,13 +50,30 @@ def path_and_body(request: Request, model: str, vllm: bool) -> tuple[str, dict[s
         return "/completions", body | {"prompt": list(request.token_ids or ())} | (
             {"logprobs": 20} if request.labels else {}
         )
-    body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
+    body["messages"] = turns(request.messages)
     if request.labels:
         body |= {"logprobs": True, "top_logprobs": 20}
     if request.assistant_prefix:
         body["messages"].append({"role": "assistant", "content": request.assistant_prefix})
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     return "/chat/completions", body
+
+
+def turns(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """Messages as the protocol writes them."""
+    return [{"role": m.role, "content": m.content} for m in messages]
+
+
+def read_embeddings(n: int, body: Any) -> np.ndarray:
+    """Float32 array of n rows, in the order asked. Raises BadResponse."""
+    try:
+        rows = sorted(body["data"], key=lambda row: row["index"])
+        made = np.asarray([row["embedding"] for row in rows], dtype=np.float32)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadResponse(f"the response holds no embeddings ({error})") from None
+    if made.ndim != 2 or len(made) != n:
+        raise BadResponse(f"embeddings of shape {made.shape} for {n} texts")
+    return made
 
 
 def samples_asked(request: Request) -> int:

@@ -62,6 +62,15 @@ class Score(Part, frozen=True):
     order: int | None = None
 
 
+class Signal(Part, frozen=True):
+    """What one judge thought of a pair: log-odds of chosen over rejected as the jury heard them, and before calibration."""
+
+    judge: str
+    log_odds: float
+    raw: float
+    weight: float
+
+
 class Constraint(Part, frozen=True):
     """A verifiable instruction and whether each arm keeps it (None: could not be decided)."""
 
@@ -69,7 +78,7 @@ class Constraint(Part, frozen=True):
     family: str
     text: str
     kwargs_json: str
-    polarity: bool
+    polarity: str  # original, reversed, derived_true, derived_false
     in_chosen_prompt: bool
     in_rejected_prompt: bool
     chosen_ok: bool | None
@@ -120,12 +129,22 @@ class Selection(Part, frozen=True):
 
 
 class Difficulty(Part, frozen=True):
-    """How hard the pair is for a reference model."""
+    """How hard the pair is for a reference model.
+
+    ref_logratio: log πref(rejected) - log πref(chosen), nats, sums over response tokens. threshold: the DPO loss below
+    which the pair is ranked right. ref_correct: the reference ranks it right. ideal_rank_ok: the ideal policy does.
+    implicit_gap: implicit reward of chosen minus that of rejected.
+    """
 
     ref_model: str | None = None
     ref_logratio: float | None = None
     implicit_gap: float | None = None
     pass_rate: float | None = None
+    logp_ref_chosen: float | None = None
+    logp_ref_rejected: float | None = None
+    threshold: float | None = None
+    ref_correct: bool | None = None
+    ideal_rank_ok: bool | None = None
 
 
 class FilterResult(Part, frozen=True):
@@ -200,6 +219,7 @@ class Pair(Record, frozen=True, kw_only=True):
     cyclic_fraction: float | None = None
     same_scc: bool | None = None
     scores: tuple[Score, ...] = ()
+    signals: tuple[Signal, ...] = ()
     constraints: tuple[Constraint, ...] | None = None
     rationale: str | None = None
     rationale_chosen: str | None = None

@@ -80,8 +80,10 @@ class Plan:
         return next(iter(self.jobs.values()))
 
     def makers(self, job: Job, cls: type[Record]) -> list[Job]:
-        """Jobs among the inputs of `job` that make records of type `cls`, in plan order."""
-        return [self.jobs[name] for name in job.inputs if cls in self.jobs[name].stage.makes()]
+        """Jobs among the inputs of `job` that make records of type `cls`, in plan order; not those replaced by another."""
+        found = [self.jobs[name] for name in job.inputs if cls in self.jobs[name].stage.makes()]
+        replaced = {name for maker in found if cls in maker.stage.replaces() for name in maker.inputs}
+        return [maker for maker in found if maker.name not in replaced]
 
 
 def make_plan(data: Mapping[str, Any], stored: Mapping[str, Mapping[str, Any]] | None = None) -> Plan:

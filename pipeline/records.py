@@ -111,12 +111,16 @@ class ToolCall(Part, frozen=True):
 
 
 class Judgment(Record, frozen=True):
-    """One judge call, raw. `value` is on [scale_min, scale_max]; None unless status is ok (spec judges C0.1)."""
+    """One judge call, raw. `value` is on [scale_min, scale_max]; None unless status is ok (spec judges C0.1).
+
+    The scale is -inf to inf for what has no bounds: rewards and log-likelihoods.
+    """
 
     judgment_key: str
     job: str
-    mode: str  # aspect, rubric, criterion, pairwise, listwise, rm, flr, relevance, self_certainty, tool, meta,
-    # context_compare, context_rate, context_effect (of one context, named in `aspect`)
+    # aspect, rubric, criterion, pairwise, listwise, rm, flr, relevance, self_certainty, likelihood, tool, meta; and of one
+    # context, named in `aspect`: context_compare, context_rate, context_effect
+    mode: str
     judge_id: str
     cand_ids: tuple[str, ...]
     status: Status

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.engine import Completion, Engine, Request, ScoreRequest
+from pipeline.engine import Completion, Engine, Request, RewardRequest, ScoreRequest
 from pipeline.errors import EngineDied, PrefsynthError
 
 BATCH = 64
@@ -27,7 +27,7 @@ class Answerer:
         self.engine = engine
 
     async def answer(self, what: str, requests: Sequence[Any]) -> list[Any]:
-        """`what`: generate, score or embed. Each answer is a result or the PrefsynthError it failed with."""
+        """`what`: generate, score, reward or embed. Each answer is a result or the PrefsynthError it failed with."""
         method = getattr(self.engine, what)
         answers = await asyncio.gather(*(method([r]) for r in requests), return_exceptions=True)
         for answer in answers:
@@ -53,6 +53,10 @@ class RemoteEngine:
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
         """See Engine."""
         return list(await asyncio.gather(*(self._ask("score", r) for r in requests)))
+
+    async def reward(self, requests: Sequence[RewardRequest]) -> list[list[float]]:
+        """See Engine."""
+        return list(await asyncio.gather(*(self._ask("reward", r) for r in requests)))
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
         """See Engine."""

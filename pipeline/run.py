@@ -181,6 +181,7 @@ def finish_job(plan: Plan, store: Store, job: Job, totals: Mapping[str, Totals],
         counts={n: {**totals[n].counts, "rows_in": totals[n].rows_in, "rows_out": totals[n].rows_out} for n in line},
         recipes={name: each.recipe for name, each in line.items()},
         first_rows=tuple(to_table(job.table, first).to_pylist()),
+        read=lambda: [row for i in shards for row in store.read(job.name, job.table, i, main=True)],
     )
     for file, text in job.stage.finish(summary).items():
         if store.read_text(job.name, file) != text:

@@ -114,6 +114,10 @@ class Stage(BaseModel):
         hint = typing.get_type_hints(type(self).process)["return"]
         return tuple(t for t in _record_types(typing.get_args(hint)[0]) if t is not Reject)
 
+    def replaces(self) -> tuple[type[Record], ...]:
+        """Record types whose rows stand in for those it was made from: later jobs see them instead of the old ones."""
+        return ()
+
     def engines(self) -> tuple[str, ...]:
         """Engine aliases it uses; the first is where its shards run."""
         alias = getattr(self, "engine", None)
@@ -153,6 +157,7 @@ class Summary:
     counts: Mapping[str, Mapping[str, int]]  # job -> its counters, rows_in and rows_out
     recipes: Mapping[str, Mapping[str, Any]]  # job -> recipe
     first_rows: tuple[dict[str, Any], ...]
+    read: Callable[[], list[Any]] = list  # all rows of the job's table, as records: for what looks at the whole of them
 
     @property
     def rows(self) -> int:

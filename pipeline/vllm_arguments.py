@@ -19,7 +19,9 @@ def engine_arguments(fields: Mapping[str, Any], dtype: str, on_cpu: bool) -> dic
     """Arguments of vLLM's AsyncEngineArgs from the fields of a Vllm config."""
     same = ("max_model_len", "max_num_seqs", "seed", "quantization", "enable_prefix_caching")
     parallel = fields["tensor_parallel"] or max(1, int(fields["resources"]["gpus"]))
+    reads = fields["task"] != "generate"
     made: dict[str, Any] = {name: fields[name] for name in same} | {
+        "runner": "pooling" if reads else "auto",
         "model": find_model(fields["model"]),
         "dtype": dtype,
         "tensor_parallel_size": parallel,
@@ -34,10 +36,14 @@ def engine_arguments(fields: Mapping[str, Any], dtype: str, on_cpu: bool) -> dic
         # Generator does not use offset"), and all our requests are seeded. So prompts are never cut there.
         made["enable_chunked_prefill"] = False
         made["block_size"] = 32  # the least; with vLLM's 128 no prompt shorter than that is found in the prefix cache
+        if reads:  # what is not in the cache may be shorter than what 16-bit kernels of some CPUs bear
+            made["enable_prefix_caching"] = False
     else:
         made["gpu_memory_utilization"] = fields["gpu_memory_utilization"]
     if parallel == 1:  # the model lives in the engine's process, also inside a Ray actor
         made["distributed_executor_backend"] = "uni"
+    if fields["task"] == "reward":  # a score at every token, of which those behind steps are taken
+        made["pooler_config"] = {"tok_pooling_type": "ALL"}
     if fields["lora"] is not None:
         made |= {"enable_lora": True, "max_lora_rank": adapter_rank(fields["lora"])}
     made.update(fields["engine_args"])
@@ -72,14 +78,9 @@ def sampling_arguments(request: Request, labels: Mapping[int, str], mean_logp: b
     }
 
 
-# prompt_logprobs must be given to the constructor of SamplingParams: there the request is told not to read the prefix
-# cache, whose tokens have no log-probabilities. Set later, the scores of cached tokens are silently wrong.
-SCORING: Mapping[str, Any] = {
-    "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0, "flat_logprobs": True, "detokenize": False
-}  # fmt: skip
-
-
-# One token more, to read probabilities where an answer has a label.
+# One token more, to read probabilities where an answer has a label, or those of the prompt: `prompt_logprobs` must be
+# given to the constructor of SamplingParams, where the request is told not to read the prefix cache, whose tokens have
+# no log-probabilities. Set later, the scores of cached tokens are silently wrong.
 READING: Mapping[str, Any] = {"max_tokens": 1, "temperature": 0.0, "flat_logprobs": True, "detokenize": False}
 
 
@@ -144,10 +145,13 @@ def read_labels(labels: Mapping[int, str], found: Any, position: int | None) -> 
     return merge(tuple(dict.fromkeys(labels.values())), [(labels[token], logprob) for token, logprob in spelled])
 
 
-def read_scores(found: Any, start: int, tokens: list[int]) -> list[float] | None:
-    """Log-probabilities of `tokens`, which begin at position `start` of the prompt; None where other tokens are there.
+def read_scores(found: Any, start: int, tokens: list[int]) -> list[dict[int, float]] | None:
+    """At each of `tokens`, from position `start` of the prompt on, the log-probabilities of it and of the likeliest ones.
 
-    found: FlatLogprobs of the prompt; position i holds the token i given all before it, position 0 nothing.
+    None where other tokens are there. found: FlatLogprobs of the prompt; position i holds the token i given all before
+    it and then the likeliest, position 0 nothing.
     """
-    rows = [found.start_indices[i] for i in range(start, start + len(tokens))]
-    return [found.logprobs[row] for row in rows] if [found.token_ids[row] for row in rows] == tokens else None
+    rows = [(found.start_indices[i], found.end_indices[i]) for i in range(start, start + len(tokens))]
+    if [found.token_ids[first] for first, _ in rows] != tokens:
+        return None
+    return [dict(zip(found.token_ids[a:b], found.logprobs[a:b], strict=True)) for a, b in rows]

@@ -20,12 +20,14 @@ FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py")
 
 # Each line may import the lines above it, and what stands with it on its own line.
 LAYERS = [
-    {"errors", "signals", "labels", "lifeline", "page"},
+    {"errors", "signals", "labels", "lifeline", "page", "certainty", "rewards"},
     {"records", "ids"},
     {"pair", "tree"},
     {"prompts", "store", "engine"},
     {"tokenizer", "model_files", "config"},
-    {"chat", "stage", "live", "remote", "journal", "vllm_arguments", "vllm_calls", "openai_protocol"},
+    {"chat", "stage", "live", "remote", "journal", "vllm_arguments", "openai_protocol"},
+    {"vllm_calls", "vllm_server"},
+    {"vllm_pooling"},
     {"engines"},
     {"plan", "watchdog"},
     {"worker", "schedule", "resume", "lock"},
@@ -34,12 +36,12 @@ LAYERS = [
     {"run", "report"},
     {"drawing"},
     {"alone"},
-    {"show", "preview", "export", "audit", "pictures", "check"},
+    {"show", "preview", "export", "audit", "pictures", "check", "calibrate"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # What an engine may know is less than its place in the list allows.
-ENGINES_MAY = {n for layer in LAYERS[:6] for n in layer} - {"store", "stage", "live", "remote", "journal"} | {"engines"}
+ENGINES_MAY = {n for layer in LAYERS[:8] for n in layer} - {"store", "stage", "live", "remote", "journal"} | {"engines"}
 STAGES_MAY = {
     "errors", "records", "pair", "tree", "ids", "prompts", "engine", "stage", "tokenizer", "labels", "model_files",
     "page",
@@ -47,7 +49,7 @@ STAGES_MAY = {
 
 THIRD_PARTIES = {
     "ray": {"pipeline/executors/ray.py"},
-    "vllm": {"pipeline/engines/vllm.py", "pipeline/vllm_calls.py"},
+    "vllm": {"pipeline/engines/vllm.py", "pipeline/vllm_calls.py", "pipeline/vllm_pooling.py"},
     "httpx2": {"pipeline/engines/openai.py"},
     "jinja2": {"pipeline/prompts.py"},
     "pyarrow": {"pipeline/store.py", "pipeline/engines/recorded.py", "stages/sources/"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -14,9 +15,10 @@ import numpy as np
 from pydantic import Field
 
 from pipeline import ids
-from pipeline.engine import Capability, Completion, EngineConfig, Request, ScoreRequest
+from pipeline import vllm_server as as_server
+from pipeline.engine import Capability, Completion, EngineConfig, Request, RewardRequest, ScoreRequest
 from pipeline.errors import EngineError, PlanError, Rejected
-from pipeline.openai_protocol import BadResponse, path_and_body, read_completions, retry_after
+from pipeline.openai_protocol import BadResponse, path_and_body, read_completions, read_embeddings, retry_after
 
 T = TypeVar("T")
 _TRANSIENT = {408, 409, 425, 429}
@@ -30,7 +32,8 @@ class Openai(EngineConfig):
     environment variables. The key itself is never configured, logged or part of an error.
 
     `extra_body` is added to every request; a null takes a field out (`{max_tokens: null, max_completion_tokens: 900}`).
-    `server: vllm` allows what vLLM's server adds to the protocol. Messages are tokenized by the server: control strings
+    `server: vllm` allows what vLLM's server adds to the protocol: scores, and rewards where it serves a reward model (a
+    process reward model as one started with its `step_tag_id`). Messages are tokenized by the server: control strings
     in them are whatever it makes of them.
     """
 
@@ -51,8 +54,9 @@ class Openai(EngineConfig):
 
     def capabilities(self) -> frozenset[Capability]:
         """Any request where vLLM's server answers; the protocol itself has less."""
-        own: frozenset[Capability] = frozenset({"generate", "labels", "json"})
-        return (super().capabilities() if self.server == "vllm" else own) | {"embed"}
+        if self.server == "vllm":
+            return super().capabilities() | {"score", "reward", "embed"}
+        return frozenset({"generate", "labels", "json", "embed"})
 
     def check(self) -> None:
         """Raises PlanError for an address or a key that is not there; sends nothing."""
@@ -133,8 +137,12 @@ class OpenaiEngine:
         return list(await asyncio.gather(*[self._ask(r, *s) for r, s in zip(requests, sent, strict=True)]))
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
-        """Raises PlanError: the protocol has no scores of given text."""
-        raise PlanError("engine kind openai cannot score; use kind vllm")
+        """Log-probabilities, of a vLLM server. Raises as `generate` does, and PlanError for other servers."""
+        return list(await asyncio.gather(*[as_server.score(self._beside, request) for request in requests]))
+
+    async def reward(self, requests: Sequence[RewardRequest]) -> list[list[float]]:
+        """See Engine; of a vLLM server. Raises as `generate` does, and PlanError for other servers."""
+        return list(await asyncio.gather(*[as_server.reward(self._beside, request) for request in requests]))
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Float32 array of shape (len(texts), dimension)."""
@@ -158,18 +166,16 @@ class OpenaiEngine:
         return made
 
     async def _embed(self, batch: list[str]) -> np.ndarray:
-        def read(answer: Any) -> np.ndarray:
-            try:
-                rows = sorted(answer["data"], key=lambda row: row["index"])
-                made = np.asarray([row["embedding"] for row in rows], dtype=np.float32)
-            except (KeyError, TypeError, ValueError) as error:
-                raise BadResponse(f"the response holds no embeddings ({error})") from None
-            if made.ndim != 2 or len(made) != len(batch):
-                raise BadResponse(f"embeddings of shape {made.shape} for {len(batch)} texts")
-            return made
-
         body = {"model": self._config.model, "input": batch, "encoding_format": "float"}
-        return await self._post("/embeddings", body, read)
+        return await self._post("/embeddings", body, functools.partial(read_embeddings, len(batch)))
+
+    async def _beside(self, path: str, body: dict[str, Any], read: Callable[[Any], Any]) -> Any:
+        """Asks what a vLLM server has beside the protocol, from its root. Raises PlanError for other servers."""
+        if self._config.server != "vllm":
+            raise PlanError(f"the OpenAI protocol has no {path}; set server: vllm if a vLLM server answers")
+        self._stats["requests"] += 1
+        root = str(self._client.base_url).rstrip("/").removesuffix("/v1")
+        return await self._post(root + path, {"model": self._config.model} | body, read)
 
     async def _post(self, path: str, body: dict[str, Any], read: Callable[[Any], T]) -> T:
         """Sends until `read` accepts an answer. A slot is kept while waiting, so that a busy server is spared."""

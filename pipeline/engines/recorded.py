@@ -11,19 +11,23 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipeline import ids
-from pipeline.engine import Completion, EngineConfig, Request, ScoreRequest, resolve_path
+from pipeline.engine import Capability, Completion, EngineConfig, Request, RewardRequest, ScoreRequest, resolve_path
 from pipeline.errors import PlanError, Rejected
 from pipeline.model_files import files_digest
 from pipeline.records import Message
 
 Answers = dict[str, list[Completion]]
+Numbers = dict[str, list[float]]  # rewards, log-probabilities and embeddings by what they are and of what
 
 
 class Recorded(EngineConfig):
-    """Replays `path`: a JSONL or Parquet file of `{key | messages | prompt, completions: [text | {text, …}]}`, or the
-    folder of a run, whose candidates, judgments and rationales are found by the keys their stages ask with.
+    """Replays `path`: a JSONL or Parquet file, or the folder of a run, whose candidates, judgments and rationales are
+    found by the keys their stages ask with.
 
-    A request is looked up by its key, then by its messages, then by its last user text, and gets the first n answers.
+    A row is `{key | messages | prompt, completions: [text | {text, …}]}`, `{key | messages, rewards: [number]}` (messages
+    end with the answer, a tag behind each step), `{messages | prompt, continuation, logps: [nats of each token]}` or
+    `{text, embedding: [number]}`. A request is looked up by its key, then by its messages, then by its last user text,
+    and gets the first n answers.
     """
 
     kind: str = "recorded"
@@ -31,6 +35,10 @@ class Recorded(EngineConfig):
     path: str
 
     not_identity: ClassVar[frozenset[str]] = frozenset({"resources", "path"})  # the content counts, not where it is
+
+    def capabilities(self) -> frozenset[Capability]:
+        """Whatever was recorded; what was not is rejected row by row."""
+        return super().capabilities() | {"score", "reward", "embed"}
 
     def check(self) -> None:
         """Raises PlanError when there is nothing to replay."""
@@ -45,7 +53,7 @@ class Recorded(EngineConfig):
         """Reads everything. Raises PlanError with the line that is not as described."""
         self.check()
         path = resolve_path(self.path)
-        return RecordedEngine(_read_run(self._files()) if path.is_dir() else _read_rows(path), str(self.path))
+        return RecordedEngine(*(_read_run(self._files()) if path.is_dir() else _read_rows(path)), str(self.path))
 
     def _files(self) -> list[Path]:
         path = resolve_path(self.path)
@@ -57,8 +65,8 @@ class Recorded(EngineConfig):
 class RecordedEngine:
     """Looks answers up; says so when there are none, and never gives one twice for the same request."""
 
-    def __init__(self, answers: Answers, path: str) -> None:
-        self._answers = answers
+    def __init__(self, answers: Answers, numbers: Numbers, path: str) -> None:
+        self._answers, self._numbers = answers, numbers
         self._path = path
         self._requests = self._tokens = 0
 
@@ -67,12 +75,17 @@ class RecordedEngine:
         return [self._find(request) for request in requests]
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
-        """Raises PlanError: recordings hold answers."""
-        raise PlanError(f"recorded engine {self._path} cannot score; use a vllm engine")
+        """Recorded log-probabilities. Raises Rejected (not_recorded)."""
+        named = [([_of_messages(r.messages), _of_text(r.messages)] if r.messages else [], r) for r in requests]
+        return [self._look_up([_of_score(name, r.continuation) for name in names]) for names, r in named]
+
+    async def reward(self, requests: Sequence[RewardRequest]) -> list[list[float]]:
+        """Recorded rewards. Raises Rejected (not_recorded)."""
+        return [self._look_up([f"reward:{name}" for name in (r.key, _of_answer(r))]) for r in requests]
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Raises PlanError: recordings hold answers."""
-        raise PlanError(f"recorded engine {self._path} cannot embed; use an openai engine")
+        """Recorded embeddings. Raises Rejected (not_recorded)."""
+        return np.asarray([self._look_up([f"embed:{text}"]) for text in texts], dtype=np.float32)
 
     async def close(self) -> None:
         """Nothing to free."""
@@ -80,6 +93,13 @@ class RecordedEngine:
     def stats(self) -> dict[str, float]:
         """Counters since start."""
         return {"requests": self._requests, "prompt_tokens": 0, "tokens": self._tokens}
+
+    def _look_up(self, names: Sequence[str]) -> list[float]:
+        found = next((self._numbers[name] for name in names if name in self._numbers), None)
+        if found is None:
+            raise Rejected("not_recorded", f"nothing is recorded in {self._path} for {' or '.join(names)[:200]}")
+        self._requests += 1
+        return found
 
     def _find(self, request: Request) -> list[Completion]:
         answers, n = self._answers, request.sampling.n
@@ -104,17 +124,38 @@ def _of_text(messages: Sequence[Message]) -> str:
     return "text:" + next((m.content for m in reversed(messages) if m.role == "user"), "")
 
 
-def _read_rows(path: Path) -> Answers:
-    """Recordings of a file, by key, messages and text; rows that name the same request add up."""
+def _of_answer(request: RewardRequest) -> str:
+    answer = [Message("assistant", "".join([step + request.step_tag for step in request.steps]))]
+    return _of_messages([*(request.messages or ()), *(answer if request.steps else ())])
+
+
+def _of_score(name: str, continuation: str | tuple[int, ...]) -> str:
+    return f"score:{name}:{continuation}"
+
+
+def _read_rows(path: Path) -> tuple[Answers, Numbers]:
+    """Recordings of a file, by key, messages and text; completions of rows that name the same request add up."""
     answers: Answers = {}
+    numbers: Numbers = {}
     for number, row in _rows(path):
         try:
-            name, completions = _named(row), [_completion(c) for c in row["completions"]]
+            if row.get("embedding") is not None:
+                numbers[f"embed:{row['text']}"] = _floats(row["embedding"])
+            elif row.get("rewards") is not None:
+                numbers[f"reward:{_named(row)}"] = _floats(row["rewards"])
+            elif row.get("logps") is not None:
+                numbers[_of_score(_named(row), row["continuation"])] = _floats(row["logps"])
+            else:
+                name, completions = _named(row), [_completion(c) for c in row["completions"]]
+                answers.setdefault(name, []).extend(completions)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             told = f"{path}, row {number}: {type(error).__name__} {error}"
             raise PlanError(f"{told}; expected {{key | messages | prompt, completions: [text | {{text}}]}}") from None
-        answers.setdefault(name, []).extend(completions)
-    return answers
+    return answers, numbers
+
+
+def _floats(given: Iterable[Any]) -> list[float]:
+    return [float(number) for number in given]
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -156,11 +197,12 @@ def _completion(given: str | dict[str, Any]) -> Completion:
     )
 
 
-def _read_run(files: Iterable[Path]) -> Answers:
+def _read_run(files: Iterable[Path]) -> tuple[Answers, Numbers]:
     """Recordings of a run's tables; a table is known by its columns. Candidates come in the order of their samples."""
     import pyarrow.parquet as pq
 
     answers: Answers = {}
+    numbers: Numbers = {}
     for file in files:
         names = set(pq.read_schema(file).names)
         column = next((c for c in _READERS if c in names), None)
@@ -168,10 +210,12 @@ def _read_run(files: Iterable[Path]) -> Answers:
             continue
         rows = pq.read_table(file, partitioning=None).to_pylist()
         for row in sorted(rows, key=lambda r: r["sample_idx"]):
+            if row.get("mode") == "rm" and row["value"] is not None:
+                numbers[f"reward:{row['judgment_key']}"] = [row["value"]]
             if row.get("raw_text", "") is not None:  # else a call that brought no answer
                 key, completion = _READERS[column](row)
                 answers.setdefault(key, []).append(completion)
-    return answers
+    return answers, numbers
 
 
 def _of_candidate(row: dict[str, Any]) -> tuple[str, Completion]:

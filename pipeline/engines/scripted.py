@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from pydantic import Field
 
-from pipeline.engine import Capability, Completion, EngineConfig, Request, ScoreRequest
+from pipeline.engine import Capability, Completion, EngineConfig, Request, RewardRequest, ScoreRequest
 from pipeline.errors import EngineError, PlanError, PrefsynthError
 from pipeline.records import Message
 
@@ -28,14 +28,16 @@ class Scripted(EngineConfig):
     It takes a Request and returns the text or the Completion of one sample, or a list of `sampling.n` of them; it may
     be async. A function that answers a request for n samples with one is called again for each further sample, with
     `seed + i` and n = 1. Where texts of tokens are wanted and not given, each character is a token and its code point
-    the id, so that a function can read a prompt of ids. `score` takes a ScoreRequest and returns log-probabilities;
-    `embed` takes a text and returns a vector. Raise `version` when a function begins to answer differently.
+    the id, so that a function can read a prompt of ids. `score` takes a ScoreRequest and returns numbers of its measure;
+    `reward` takes a RewardRequest and returns a number or a list; `embed` takes a text and returns a vector. Raise
+    `version` when a function begins to answer differently.
     """
 
     kind: str = "scripted"
     model: str = "scripted"
     function: str
     score: str | None = None
+    reward: str | None = None
     embed: str | None = None
     version: str = ""
     delay_s: float = Field(0.0, ge=0)  # pause before each batch of answers
@@ -45,13 +47,14 @@ class Scripted(EngineConfig):
 
     def capabilities(self) -> frozenset[Capability]:
         """All that there is a function for."""
-        more: set[Capability] = {"score"} if self.score else set()
-        texts: set[Capability] = {"token_texts"}
-        return super().capabilities() | texts | more | ({"embed"} if self.embed else set())
+        more: set[Capability] = {"token_texts"}
+        more |= {"score", "certainty"} if self.score else set()
+        more |= {"reward"} if self.reward else set()
+        return super().capabilities() | more | ({"embed"} if self.embed else set())
 
     def check(self) -> None:
         """Raises PlanError when a function cannot be imported."""
-        for target in (self.function, self.score, self.embed):
+        for target in (self.function, self.score, self.reward, self.embed):
             if target is not None:
                 load_function(target)
 
@@ -68,6 +71,7 @@ class ScriptedEngine:
         self._function = load_function(config.function)
         self._is_async = inspect.iscoroutinefunction(self._function)
         self._score = load_function(config.score) if config.score else None
+        self._reward = load_function(config.reward) if config.reward else None
         self._embed = load_function(config.embed) if config.embed else None
         self._delay_s = config.delay_s
         self._requests = self._prompt_tokens = self._tokens = 0
@@ -87,15 +91,16 @@ class ScriptedEngine:
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
         """What the configured score function returns. Raises PlanError when none is configured."""
-        if self._score is None:
-            raise PlanError(f"scripted engine {self._name} has no score function; set score: package.module:callable")
-        return [list(await _settled(self._score(request))) for request in requests]
+        return [list(found) for found in await self._each("score", self._score, requests)]
+
+    async def reward(self, requests: Sequence[RewardRequest]) -> list[list[float]]:
+        """What the configured reward function returns. Raises PlanError when none is configured."""
+        found = await self._each("reward", self._reward, requests)
+        return [[float(one)] if isinstance(one, (int, float)) else list(one) for one in found]
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
         """What the configured embed function returns, stacked. Raises PlanError when none is configured."""
-        if self._embed is None:
-            raise PlanError(f"scripted engine {self._name} has no embed function; set embed: package.module:callable")
-        return np.asarray([await _settled(self._embed(text)) for text in texts], dtype=np.float32)
+        return np.asarray(await self._each("embed", self._embed, texts), dtype=np.float32)
 
     async def close(self) -> None:
         """Nothing to free."""
@@ -103,6 +108,17 @@ class ScriptedEngine:
     def stats(self) -> dict[str, float]:
         """Counters since start; a token is a word."""
         return {"requests": self._requests, "prompt_tokens": self._prompt_tokens, "tokens": self._tokens}
+
+    async def _each(self, what: str, function: Callable[..., Any] | None, requests: Sequence[Any]) -> list[Any]:
+        """The function's answer to each. Raises PlanError without a function, EngineError when it fails."""
+        if function is None:
+            raise PlanError(f"scripted engine {self._name} has no {what} function; set {what}: package.module:callable")
+        try:
+            return [await _settled(function(request)) for request in requests]
+        except PrefsynthError:
+            raise
+        except Exception as error:
+            raise EngineError(f"scripted {what} of {self._name} raised {type(error).__name__}: {error}") from error
 
     async def _ask(self, request: Request) -> list[Completion]:
         answers = await self._function(request)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,27 +12,30 @@ import numpy as np
 from pydantic import Field
 
 from pipeline import vllm_arguments as as_vllm
+from pipeline.certainty import TOP, certainty
 from pipeline.chat import ChatEncoder
-from pipeline.engine import Capability, Completion, EngineConfig, Request, ScoreRequest
+from pipeline.engine import Capability, Completion, Engine, EngineConfig, Request, RewardRequest, ScoreRequest
 from pipeline.errors import EngineError, PlanError, Rejected
 from pipeline.labels import label_tokens
 from pipeline.model_files import adapter_rank, find_model, model_digest, read_template
+from pipeline.records import Message
 from pipeline.tokenizer import load_tokenizer
-from pipeline.vllm_calls import Calls
+from pipeline.vllm_calls import Calls, start
+from pipeline.vllm_pooling import PoolingEngine
 
-_QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-_QUIET |= {"VLLM_LOGGING_LEVEL": "ERROR", "TOKENIZERS_PARALLELISM": "false"}
 log = logging.getLogger(__name__)
 
 
 class Vllm(EngineConfig):
     """A model that vLLM runs here. `model` is a folder (also below the installation, `models/abacus`) or a hub name.
 
-    `lora` is an adapter's folder; `chat_template` a file or the template's text; `engine_args` goes to vLLM's
-    AsyncEngineArgs as it is and wins over the other fields.
+    `task`: generate (and score); reward: a sequence or token classification model, or another that vLLM knows to give
+    rewards, of whole answers or of steps; embed. `lora` is an adapter's folder; `chat_template` a file or the template's
+    text; `engine_args` goes to vLLM's AsyncEngineArgs as it is and wins over the other fields.
     """
 
     kind: str = "vllm"
+    task: Literal["generate", "reward", "embed"] = "generate"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     max_model_len: int | None = Field(None, ge=8)
     tensor_parallel: int | None = Field(None, ge=1)  # default: over all GPUs of a replica
@@ -55,8 +56,10 @@ class Vllm(EngineConfig):
     )
 
     def capabilities(self) -> frozenset[Capability]:
-        """All but embeddings."""
-        return super().capabilities() | {"score", "token_texts"}
+        """What its task is."""
+        if self.task != "generate":
+            return frozenset({self.task})
+        return super().capabilities() | {"score", "certainty", "token_texts"}
 
     def batch(self) -> int:
         """Sequences that vLLM runs in one step."""
@@ -80,15 +83,20 @@ class Vllm(EngineConfig):
                 found[f"{field}_digest"] = model_digest(folder)
         return found
 
-    async def open(self) -> VllmEngine:
+    async def open(self) -> Engine:
         """Loads the model (about 20 s for a small one on a CPU). Raises EngineError, or PlanError without vLLM."""
-        engine = VllmEngine(self, _start(self, self.dtype))
+        llm = start(self.model_dump(), self.dtype)
+        if self.task != "generate":
+            calls, raw = Calls(llm, self.model, self.lora), load_tokenizer(find_model(self.model)).raw
+            chat = ChatEncoder(raw, read_template(self.chat_template), self.model)
+            return PoolingEngine(calls, chat, await llm.get_supported_tasks())
+        engine = VllmEngine(self, llm)
         try:
             await engine.probe()
         except EngineError:
             log.warning("the 16-bit kernels of this CPU fail on %s; it runs in float32 instead", self.model)
             await engine.close()
-            engine = VllmEngine(self, _start(self, "float32"))
+            engine = VllmEngine(self, start(self.model_dump(), "float32"))
         return engine
 
 
@@ -97,24 +105,17 @@ class VllmEngine:
 
     def __init__(self, config: Vllm, llm: Any) -> None:
         from vllm import SamplingParams
-        from vllm.exceptions import VLLMClientError
-        from vllm.lora.request import LoRARequest
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         self.llm = llm
-        self.context: int = llm.model_config.max_model_len
         self._config = config
         self._raw = load_tokenizer(find_model(config.model)).raw
         self._chat = ChatEncoder(self._raw, read_template(config.chat_template), config.model)
         self._params, self._structured = SamplingParams, StructuredOutputsParams
         self._whole = RequestOutputKind.FINAL_ONLY
-        self._refusals = (VLLMClientError, ValueError)
-        lora = LoRARequest("adapter", 1, find_model(config.lora, "lora")) if config.lora else None
-        self._calls = Calls(llm, config.model, self._refusals, lora)
+        self._calls = Calls(llm, config.model, config.lora)
+        self.context, self._shortest = self._calls.context, self._calls.shortest
         self._labels: dict[tuple[str, ...], dict[int, str]] = {}
-        on_cpu = llm.vllm_config.device_config.device_type == "cpu"
-        self._fragile = on_cpu and "float32" not in str(llm.model_config.dtype)
-        self._shortest = as_vllm.SHORT_PROMPT + 1 if self._fragile else 1
 
     async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """`sampling.n` completions for each request; sample i has seed `request.seed + i`.
@@ -128,18 +129,21 @@ class VllmEngine:
         return list(await asyncio.gather(*[self._completions(r, o) for r, o in zip(requests, outputs, strict=True)]))
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
-        """Natural log-probability of every continuation token given what stands before it."""
+        """See Engine. Raises Rejected (context_overflow, prompt_too_short) and EngineError."""
         return list(await asyncio.gather(*[self._score(request) for request in requests]))
 
+    async def reward(self, requests: Sequence[RewardRequest]) -> list[list[float]]:
+        """Raises PlanError: this model was started to generate."""
+        raise PlanError(f"{self._config.model} was started to write; give reward an engine with task: reward")
+
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Raises PlanError: this kind runs models that generate."""
-        raise PlanError("engine kind vllm does not embed; use kind openai with the endpoint of an embedding model")
+        """Raises PlanError: this model was started to generate."""
+        raise PlanError(f"{self._config.model} was started to write; give embed an engine with task: embed")
 
     async def close(self) -> None:
         """Ends the engine's process."""
-        if self.llm is not None:
-            self.llm.shutdown()
-        self.llm = self._calls.llm = None  # else it is shut down again, noisily, when the interpreter ends
+        self._calls.close()
+        self.llm = None
 
     def stats(self) -> dict[str, float]:
         """Counters since start; cached_tokens: prompt tokens found in the prefix cache; seconds_busy: with work."""
@@ -151,7 +155,8 @@ class VllmEngine:
         Raises EngineError when that ended the engine's process.
         """
         block = self.llm.vllm_config.cache_config.block_size
-        if self._fragile and self._config.enable_prefix_caching and self.context > block + as_vllm.SHORT_PROMPT + 1:
+        fits = self.context > block + as_vllm.SHORT_PROMPT + 1
+        if self._calls.fragile and self._config.enable_prefix_caching and fits:
             for rest in range(as_vllm.SHORT_PROMPT + 1):
                 await self._calls.ask([1] * block + [2] * rest, self._params(max_tokens=1, output_kind=self._whole))
             self._calls.reset()
@@ -174,7 +179,7 @@ class VllmEngine:
             if request.structured:
                 arguments["structured_outputs"] = self._structured(**request.structured)
             return self._params(output_kind=self._whole, **arguments)
-        except self._refusals as error:
+        except self._calls.refusals as error:
             raise Rejected("invalid_request", str(error).split("\n")[0]) from error
 
     async def _completions(self, request: Request, output: Any) -> list[Completion]:
@@ -197,54 +202,27 @@ class VllmEngine:
         return as_vllm.read_labels(labels, again.outputs[0].logprobs, 0)
 
     async def _score(self, request: ScoreRequest) -> list[float]:
-        before = self._prompt(request, "")
-        given = request.continuation
-        whole = self._prompt(request, given) if isinstance(given, str) else [*before, *given]
-        if not (tokens := whole[len(before) :]):
+        whole, start_at = self._scored(request)
+        if not (tokens := whole[start_at:]):
             return []
-        as_vllm.check_length(len(whole) if before else 0, 1, self.context, self._shortest)
-        output = await self._calls.ask(whole, self._params(output_kind=self._whole, **as_vllm.SCORING))
-        scores = as_vllm.read_scores(output.prompt_logprobs, len(before), tokens)
-        if scores is None:
+        as_vllm.check_length(len(whole) if start_at else 0, 1, self.context, self._shortest)
+        top = TOP if request.measure == "certainty" else 0
+        params = self._params(output_kind=self._whole, prompt_logprobs=top, **as_vllm.READING)
+        found = as_vllm.read_scores((await self._calls.ask(whole, params)).prompt_logprobs, start_at, tokens)
+        if found is None:
             raise EngineError(f"vLLM scored other tokens of {self._config.model} than were asked")
-        return scores
+        if request.measure == "certainty":
+            vocabulary = self.llm.model_config.get_vocab_size()
+            return [certainty(list(known.values()), vocabulary) for known in found]
+        return [known[token] for token, known in zip(tokens, found, strict=True)]
 
-
-def _start(config: Vllm, dtype: str) -> Any:
-    """The AsyncLLM of a config. Raises PlanError where vLLM is not installed, EngineError when it does not start."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    try:
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.platforms import current_platform
-        from vllm.v1.engine.async_llm import AsyncLLM
-    except ImportError as error:
-        raise PlanError(f"engine kind vllm needs vLLM ({error}); install it or use kind openai") from error
-    arguments = as_vllm.engine_arguments(config.model_dump(), dtype, on_cpu := current_platform.is_cpu())
-    if unknown := sorted(arguments.keys() - AsyncEngineArgs.__dataclass_fields__.keys()):
-        raise PlanError(f"engine_args: vLLM's AsyncEngineArgs has no {', '.join(unknown)}")
-    try:
-        with _one_process(on_cpu and arguments["tensor_parallel_size"] == 1):
-            return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-    except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
-        told = next((line for line in lines if line.startswith("Value error,")), lines[0])  # pydantic's own words first
-        raise EngineError(f"vLLM could not start {config.model}: {told}") from error
-
-
-@contextlib.contextmanager
-def _one_process(wanted: bool) -> Iterator[None]:
-    """On a CPU vLLM puts a worker process behind the engine's process unless this variable is set while it starts.
-
-    It does so to bind OpenMP threads to cores, which one small engine does not need; without, every step is cheaper
-    and the engine starts with one process less.
-    """
-    name = "VLLM_ENABLE_V1_MULTIPROCESSING"
-    if not wanted or name in os.environ:
-        yield
-        return
-    os.environ[name] = "0"
-    try:
-        yield
-    finally:
-        del os.environ[name]
+    def _scored(self, request: ScoreRequest) -> tuple[list[int], int]:
+        """All token ids of a request, and where those begin that are to be measured."""
+        before, given = self._prompt(request, ""), request.continuation
+        if not isinstance(given, str):
+            return [*before, *given], len(before)
+        if not request.whole_turn or request.messages is None:
+            return self._prompt(request, given), len(before)
+        whole = self._chat.whole([*request.messages, Message("assistant", given)])
+        same = next((i for i, (a, b) in enumerate(zip(before, whole, strict=False)) if a != b), len(before))
+        return whole, min(same, len(whole))

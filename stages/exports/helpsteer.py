@@ -15,7 +15,7 @@ from stages.exports.flat import RENDERED, rendered
 from stages.exports.formats import Format, PairRow, identity
 from stages.exports.labels import drawn_first, told
 from stages.exports.wanted import Given
-from stages.pairs.build import label_columns
+from stages.judges.labels import label_columns
 from stages.rationales.references import statement
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -11,6 +12,8 @@ from pipeline.engine import Completion, Engine, Request
 from pipeline.errors import Rejected
 
 Answer = Completion | Rejected
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 async def answer_each(engine: Engine, requests: Sequence[Request]) -> list[Answer]:
@@ -21,7 +24,8 @@ async def answer_each(engine: Engine, requests: Sequence[Request]) -> list[Answe
     """
     first: dict[Hashable, int] = {}
     places = [first.setdefault(_question(request), i) for i, request in enumerate(requests)]
-    answers = dict(zip(first.values(), await _ask(engine, [requests[i] for i in first.values()]), strict=True))
+    made = await ask_each(engine.generate, [requests[i] for i in first.values()])
+    answers = {i: a if isinstance(a, Rejected) else a[0] for i, a in zip(first.values(), made, strict=True)}
     return [answers[place] if place == i else _again(answers[place]) for i, place in enumerate(places)]
 
 
@@ -35,14 +39,17 @@ def _again(answer: Answer) -> Answer:
     return answer if isinstance(answer, Rejected) else msgspec.structs.replace(answer, n_prompt_tokens=0, n_tokens=0)
 
 
-async def _ask(engine: Engine, requests: Sequence[Request]) -> list[Answer]:
-    """All are asked in one call; only when that is refused for the sake of one, each is asked alone."""
+async def ask_each(call: Callable[[Sequence[Q]], Awaitable[Iterable[A]]], requests: Sequence[Q]) -> list[A | Rejected]:
+    """What an engine's method answers to each request, or why it never can. Raises EngineError.
+
+    All are asked in one call; only when that is refused for the sake of one, each is asked alone.
+    """
     if not requests:
         return []
     try:
-        return [completions[0] for completions in await engine.generate(requests)]
+        return list(await call(requests))
     except Rejected as refused:
         if len(requests) == 1:
             return [refused]
-    alone = await asyncio.gather(*[_ask(engine, [request]) for request in requests])
+    alone = await asyncio.gather(*[ask_each(call, [request]) for request in requests])
     return [answer for answers in alone for answer in answers]

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from msgspec import Struct
 
 from pipeline.records import Judgment
 from stages.judges.criteria import checklist_score
+from stages.judges.likelihood import expit
 
 Source = tuple[str, str, str | None]  # job, judge, aspect
+CONTEXTUAL = frozenset(
+    {"context_compare", "context_rate", "context_effect"}
+)  # true in one context, for `pair_contexts`
+# What is measured rather than judged in general: it counts where its aspect is given a weight, and only there.
+SIGNALS = frozenset({"flr", "relevance", "self_certainty", "likelihood"}) | CONTEXTUAL
 K = TypeVar("K")
 
 
@@ -22,7 +28,7 @@ class AspectScore(Struct, frozen=True, gc=False):
     judge: str
     aspect: str | None
     raw: float
-    normalized: float  # raw mapped from [scale_min, scale_max] to [0, 1]
+    normalized: float  # raw mapped from [scale_min, scale_max] to [0, 1]; without bounds as `candidate_scores` says
     scale_min: float
     scale_max: float
     n: int
@@ -42,6 +48,21 @@ class CandidateScore(Struct, frozen=True, gc=False):
     scores: tuple[AspectScore, ...]
     n_ok: int
     n_failed: int
+
+
+class _Scale(NamedTuple):
+    """Bounds of a score; without them, `middle` is the mean over the candidates."""
+
+    low: float
+    high: float
+    middle: float = 0.0
+
+    def normalized(self, value: float) -> float:
+        """On [0, 1]."""
+        span = self.high - self.low
+        if not math.isfinite(span):
+            return expit(value - self.middle)
+        return (value - self.low) / span if span > 0 else 0.0
 
 
 class _Tally:
@@ -65,6 +86,21 @@ class _Tally:
             answers += [] if judgment.value is None else [judgment.value]
         return source
 
+    def take(self, judgment: Judgment, scales: dict[Source, tuple[float, float]]) -> None:
+        """One judgment of the candidate; notes the scale of its source."""
+        value = judgment.value if judgment.status == "ok" else None
+        self.ok += value is not None
+        self.failed += value is None and judgment.status != "na"
+        if judgment.mode == "tool":
+            self.outcomes |= set() if value is None else {value >= 0.5}
+        elif judgment.mode == "criterion":
+            scales[self.checked(judgment)] = (0.0, 100.0)
+        else:
+            source = (judgment.job, judgment.judge_id, judgment.aspect)
+            scales[source] = (judgment.scale_min, judgment.scale_max)
+            if value is not None:
+                self.samples.setdefault(source, []).append(value)
+
     def sum_up(self) -> None:
         """Makes one sample of each checklist that was answered."""
         for source, criteria in self.criteria.items():
@@ -80,37 +116,30 @@ def candidate_scores(
 
     weights: aspect name -> weight; aspects not named weigh 1. Several judges of an aspect share its weight. An aspect
     that was asked for anywhere in `judgments` counts towards the total even where its answer is missing. The criteria
-    of a checklist make one score, aspect `checklist`. Judgments of two candidates are left to the pairwise aggregation, those
-    that hold in one context (modes `context_…`) to `pair_contexts`.
+    of a checklist make one score, aspect `checklist`. Judgments of two candidates are left to the pairwise aggregation.
+    Judgments of the modes SIGNALS count where `weights` names their aspect.
+
+    Scores without bounds (reward models) mean something by their differences within a prompt alone: such a score becomes
+    σ(score - mean over the candidates), the probability by Bradley and Terry that it beats the average candidate.
     """
     tallies: dict[str, _Tally] = {}
     scales: dict[Source, tuple[float, float]] = {}
     for judgment in judgments:
-        if len(judgment.cand_ids) != 1 or judgment.mode.startswith("context_"):
-            continue
-        tally = tallies.get(judgment.cand_ids[0])
-        if tally is None:
-            tally = tallies[judgment.cand_ids[0]] = _Tally()
-        value = judgment.value if judgment.status == "ok" else None
-        if value is not None:
-            tally.ok += 1
-        elif judgment.status != "na":
-            tally.failed += 1
-        if judgment.mode == "tool":
-            if value is not None:
-                tally.outcomes.add(value >= 0.5)
-            continue
-        if judgment.mode == "criterion":
-            scales[tally.checked(judgment)] = (0.0, 100.0)
-            continue
-        source = (judgment.job, judgment.judge_id, judgment.aspect)
-        scales[source] = (judgment.scale_min, judgment.scale_max)
-        if value is not None:
-            tally.samples.setdefault(source, []).append(value)
+        if len(judgment.cand_ids) == 1 and (judgment.mode not in SIGNALS or judgment.aspect in (weights or {})):
+            tallies.setdefault(judgment.cand_ids[0], _Tally()).take(judgment, scales)
     for tally in tallies.values():
         tally.sum_up()
     shares = _shares(scales, weights or {})
-    return {candidate: _score(tally, scales, shares) for candidate, tally in tallies.items()}
+    placed = {source: _placed(source, scale, tallies) for source, scale in scales.items()}
+    return {candidate: _score(tally, placed, shares) for candidate, tally in tallies.items()}
+
+
+def _placed(source: Source, scale: tuple[float, float], tallies: Mapping[str, _Tally]) -> _Scale:
+    if math.isfinite(scale[1] - scale[0]):
+        return _Scale(*scale)
+    given = [t.samples[source] for t in tallies.values() if source in t.samples]
+    means = [sum(values) / len(values) for values in given]
+    return _Scale(*scale, sum(means) / len(means) if means else 0.0)
 
 
 def _shares(sources: Mapping[Source, object], weights: Mapping[str, float]) -> dict[Source, float]:
@@ -121,9 +150,7 @@ def _shares(sources: Mapping[Source, object], weights: Mapping[str, float]) -> d
     return {source: weights.get(source[2] or "", 1.0) / judges[source[2]] for source in sources}
 
 
-def _score(
-    tally: _Tally, scales: Mapping[Source, tuple[float, float]], shares: Mapping[Source, float]
-) -> CandidateScore:
+def _score(tally: _Tally, scales: Mapping[Source, _Scale], shares: Mapping[Source, float]) -> CandidateScore:
     scores = tuple([_aspect(source, values, scales[source]) for source, values in tally.samples.items()])
     outcome = next(iter(tally.outcomes)) if len(tally.outcomes) == 1 else None
     return CandidateScore(
@@ -135,14 +162,12 @@ def _score(
     )
 
 
-def _aspect(source: Source, values: Sequence[float], scale: tuple[float, float]) -> AspectScore:
+def _aspect(source: Source, values: Sequence[float], scale: _Scale) -> AspectScore:
     job, judge, aspect = source
-    low, high = scale
     n = len(values)
     mean = sum(values) / n
     std = 0.0 if n == 1 else math.sqrt(sum((v - mean) ** 2 for v in values) / n)
-    span = high - low
-    return AspectScore(job, judge, aspect, mean, (mean - low) / span if span > 0 else 0.0, low, high, n, std)
+    return AspectScore(job, judge, aspect, mean, scale.normalized(mean), scale.low, scale.high, n, std)
 
 
 def weighted_mean(values: Mapping[K, float], weights: Mapping[K, float]) -> float | None:

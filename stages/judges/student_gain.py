@@ -104,7 +104,7 @@ class StudentGain(Stage):
             prompt_id=candidate.prompt_id,
             judgment_key=ids.content_hash("judgment/1", "student_gain", student, candidate.candidate_id, *which),
             job=ctx.job,
-            mode="relevance",
+            mode="icl",
             judge_id=student,
             cand_ids=(candidate.candidate_id,),
             status=status,

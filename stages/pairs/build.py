@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from pipeline import ids
-from pipeline.pair import Context, Generation, Pair, Score, Votes
+from pipeline.pair import Context, Generation, Lineage, Pair, Score, Votes
 from pipeline.records import Candidate, Message, Prompt
+from stages.judges.labels import label_columns
 from stages.judges.scores import AspectScore, CandidateScore
 from stages.pairs.select import mean_std
 
@@ -27,6 +28,14 @@ def _version() -> str:
 
 
 CODE_VERSION = _version()  # of the installed program, for `Pair.lineage`
+
+
+class Run(Protocol):
+    """The part of a stage's context that a lineage tells."""
+
+    run: str
+    run_seed: int
+    fingerprint: str
 
 
 def pair_ids(kind: str, prompt: Prompt, chosen: Candidate, rejected: Candidate) -> tuple[str, str]:
@@ -56,6 +65,11 @@ def response_pair(kind: str, prompt: Prompt, chosen: Candidate, rejected: Candid
         source=prompt.source,
         **label,
     )
+
+
+def lineage(stage: str, version: int, ctx: Run, parents: Iterable[str]) -> Lineage:
+    """Which code and config made a pair out of what."""
+    return Lineage(ctx.run, stage, str(version), CODE_VERSION, ctx.fingerprint, ctx.run_seed, tuple(parents))
 
 
 def given_context(prompt: Prompt) -> Context | None:
@@ -116,16 +130,6 @@ def judge_columns(
         columns["pref_prob"] = (won + tied / 2 + 0.5) / (n + 1)
         columns |= label_columns(columns["pref_prob"])
     return columns
-
-
-def label_columns(p: float) -> dict[str, Any]:
-    """What follows from the probability that the label is right (spec judges C4): soft label, strength −3…3, weight."""
-    strength = math.floor(3 * abs(2 * p - 1) + 0.5) * (1 if p >= 0.5 else -1)  # half away from zero
-    return {
-        "soft_label": min(max(p, 0.02), 0.98),
-        "strength_signed_int": strength,
-        "weight": min(1.0, abs(strength) / 2),
-    }  # fmt: skip
 
 
 def spreads(judges: Sequence[Mapping[str, float]]) -> dict[str, float]:

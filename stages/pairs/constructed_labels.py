@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from pipeline.errors import Rejected
 from pipeline.pair import FilterResult
+from stages.judges.labels import TOOL_LABEL, label_columns
 from stages.judges.scores import AspectScore, CandidateScore
-from stages.pairs.build import TOOL_LABEL, label_columns
 from stages.pairs.confirmation import Evidence
 from stages.pairs.constructions import Duel
 from stages.pairs.gate import EPSILON

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from pydantic import Field
@@ -13,21 +13,21 @@ from pipeline.pair import Lineage, Pair, Selection
 from pipeline.records import Candidate, Judgment, Prompt, Reject
 from pipeline.stage import Context, Example, Stage
 from pipeline.tokenizer import check_tokenizer, load_tokenizer
+from stages.judges.labels import TOOL_LABEL, label_columns
 from stages.judges.scores import candidate_scores
 from stages.pairs.build import (
-    CODE_VERSION,
-    TOOL_LABEL,
     dominance,
     judge_columns,
-    label_columns,
+    lineage,
     pair_ids,
     response_pair,
     score_rows,
     spreads,
 )
+from stages.pairs.difficulty import with_difficulty
 from stages.pairs.gate import Arm, Bounds, Gate, Refusal, passed_filters, why_refused
 from stages.pairs.pool import Combine, Entry, OutcomeRule, Rules, usable
-from stages.pairs.select import Choice, Pool, Proposal, Scored, propose, rank
+from stages.pairs.select import Choice, Pool, Proposal, Scored, StrategyName, propose, rank
 from stages.pairs.truncation import TrainingLength
 
 
@@ -38,9 +38,7 @@ class PairResponses(Stage):
     `no_pair:<reason>` (prompts), `warned:deviations_of_fewer_than_20` (prompts; max_vs_mu_ksigma is best_worst there).
     """
 
-    strategy: Literal[
-        "best_worst", "best_random", "best_second", "top_bottom", "all_pairs", "adjacent", "max_vs_mu_ksigma", "random"
-    ] = "best_worst"
+    strategy: StrategyName = "best_worst"
     min_margin: float = Field(0.1, ge=0, le=1)  # least score gap, on [0, 1]
     chosen_min: float | None = Field(None, ge=0, le=1)  # least score of the chosen arm
     max_pairs: int = Field(4, ge=1)  # per prompt; the widest gaps are kept
@@ -50,6 +48,7 @@ class PairResponses(Stage):
     weights: dict[str, float] = Field(default_factory=dict)  # aspect -> weight, 1 where not named
     combine: Combine = "auto"  # several judges: z over the pool (auto), rank over the pool, or plain mean
     outcome: OutcomeRule = "first"  # first: right beats wrong, then by score; only: right against wrong; ignore
+    beta: float = Field(0.1, gt=0)  # of the DPO to come: for `difficulty`, where score_likelihood was run before
     min_judgments: int = Field(1, ge=0)  # valid judgments each arm needs
     gate: Gate = Gate()
 
@@ -74,7 +73,7 @@ class PairResponses(Stage):
         if not kept:
             why = refused[0].reason if refused else _why_no_pool(len(example.candidates), ranked, dropped)
             ctx.count(f"no_pair:{why}")
-        return [*kept, *refused]
+        return [*with_difficulty(kept, example.judgments, self.beta), *refused]
 
     def _entries(self, example: Example[Candidate | Judgment]) -> tuple[list[Entry], dict[str, int]]:
         judgments: Sequence[Judgment] = example.judgments
@@ -97,8 +96,9 @@ class PairResponses(Stage):
                 example.prompt.messages, _arm(chosen), _arm(rejected), self._bounds, self.gate, self._length
             )  # fmt: skip
             if why is None:
-                lineage = self._lineage(ctx, chosen.candidate, rejected.candidate)
-                kept.append(self._pair(example.prompt, pool, ranked, proposal, lineage))
+                parents = chosen.candidate.candidate_id, rejected.candidate.candidate_id
+                made = lineage("pair_responses", self.version, ctx, parents)
+                kept.append(self._pair(example.prompt, pool, ranked, proposal, made))
                 ctx.count("kept")
             else:
                 refused.append(self._refused(example.prompt, chosen.candidate, rejected.candidate, why, ctx))
@@ -111,11 +111,6 @@ class PairResponses(Stage):
             prompt.prompt_id, ctx.job, "pair", why[0], detail, pair_ids(self.strategy, prompt, chosen, rejected)[0]
         )
 
-    def _lineage(self, ctx: Context, *parents: Candidate) -> Lineage:
-        made_of = tuple([c.candidate_id for c in parents])
-        version = str(self.version)
-        return Lineage(ctx.run, "pair_responses", version, CODE_VERSION, ctx.fingerprint, ctx.run_seed, made_of)
-
     def _proposals(self, pool: Pool, ranked: Sequence[Entry]) -> list[Proposal]:
         n_right = sum(e.outcome is True for e in ranked) if self.outcome == "only" else None
         found = propose(pool, Choice(self.strategy, self.k, self.m, n_right))
@@ -124,7 +119,7 @@ class PairResponses(Stage):
         return found
 
     def _pair(
-        self, prompt: Prompt, pool: Pool, ranked: Sequence[Entry], p: Proposal, lineage: Lineage
+        self, prompt: Prompt, pool: Pool, ranked: Sequence[Entry], p: Proposal, made: Lineage
     ) -> Pair:  # fmt: skip
         chosen, rejected = ranked[p.chosen], ranked[p.rejected]
         decided = self.outcome != "ignore" and chosen.outcome is True and rejected.outcome is False
@@ -142,7 +137,7 @@ class PairResponses(Stage):
                 pool.z(p.chosen), pool.z(p.rejected), self._params_json,
             ),
             filters=passed_filters(p.gap, self._bounds, self.gate),
-            lineage=lineage,
+            lineage=made,
             **(judged | label_columns(TOOL_LABEL) if decided else judged),
         )  # fmt: skip
 

@@ -12,9 +12,13 @@ import math
 import random
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pipeline import ids
+
+StrategyName = Literal[
+    "best_worst", "best_random", "best_second", "top_bottom", "all_pairs", "adjacent", "max_vs_mu_ksigma", "random"
+]
 
 
 class Scored(NamedTuple):

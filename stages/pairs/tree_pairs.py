@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 from msgspec.structs import replace
 
 from pipeline import ids
-from pipeline.pair import Generation, Lineage, Pair, Step
+from pipeline.pair import Generation, Pair, Step
 from pipeline.records import Message, Prompt, Reject
 from pipeline.stage import Context
 from pipeline.tree import Fork, Node
-from stages.pairs.build import CODE_VERSION
+from stages.pairs.build import lineage
 from stages.pairs.confidence import alpha_visits, p_better
 from stages.pairs.finished import FinishedTree, ScoreName, common_prefix, mean_q, score, text_of, tokens_of
 from stages.pairs.segments import Segment
@@ -75,10 +75,7 @@ def refused_pair(tree: FinishedTree, pair: StepPair, reason: str, ctx: Context) 
 def with_lineage(pair: Pair, stage: str, version: int, ctx: Context) -> Pair:
     """The pair with which code and config made it, and from which nodes."""
     arms = [arm.candidate_id for arm in (pair.chosen_gen, pair.rejected_gen) if arm]
-    made_by = Lineage(
-        ctx.run, stage, str(version), CODE_VERSION, ctx.fingerprint, ctx.run_seed, tuple(arms)
-    )  # fmt: skip
-    return replace(pair, lineage=made_by)
+    return replace(pair, lineage=lineage(stage, version, ctx, arms))
 
 
 def _label_columns(found: Segment, labelling: Labelling) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -14,30 +14,13 @@ from pipeline.records import Prompt
 from pipeline.stage import Context
 from pipeline.tree import Rollout
 from stages.judges.answers import marked_answer
-from stages.judges.calls import answer_each
+from stages.judges.calls import answer_each, ask_each
 from stages.search import critics
 from stages.search.children import children, why_dropped
-from stages.search.fields import Critic, SearchFields
-from stages.search.machine import TreeSearch
+from stages.search.fields import Critic, SearchFields, StepReward
 from stages.search.steps import all_steps, first_step, joined, shown, whole
 from stages.search.tickets import Answer, Child, Ticket, request_seed
 from stages.search.turns import conversation
-
-
-async def grow(search: TreeSearch, answer: Callable[[Ticket], Awaitable[Answer]]) -> None:
-    """Drives a search to its end; tickets of one tree are answered side by side. Raises what `answer` raises."""
-    under_way: dict[asyncio.Future[Answer], Ticket] = {}
-    try:
-        while search.status is None:
-            for ticket in search.next_tickets():
-                under_way[asyncio.ensure_future(answer(ticket))] = ticket
-            done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-            for future in done:
-                search.deliver(under_way.pop(future), future.result())
-    finally:
-        for future in under_way:
-            future.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 @dataclass
@@ -189,9 +172,22 @@ class Answering:
         if fields.judge is not None:
             [reply] = await self._ask(fields.judge, "judge", path, asked, spent)
             child = replace(child, judge_score=self._told("judge", critics.grade(reply, fields.judge)))
+        if fields.reward is not None:
+            child = replace(child, prm_score=await self._rewarded(fields.reward, path, asked))
         if fields.rollouts and child.terminal_reason is None:
             child = replace(child, rollouts=await self._rollouts(child, path, ticket, spent))
         return child
+
+    async def _rewarded(self, model: StepReward, path: str, asked: critics.Asked) -> float | None:
+        """The reward model's score of the step on [0, 1]; None, and counted, where it gives none."""
+        request = critics.reward_request(model, asked, f"{self.tree_id}:{path}:reward:0")
+        [found] = await ask_each(self.ctx.engines[model.engine].reward, [request])
+        if isinstance(found, Rejected):
+            self.ctx.count(f"reward:{found.reason}")
+            return None
+        if (score := critics.step_score(found)) is None:
+            self.ctx.count("reward:no_number")
+        return score
 
     def _told(self, what: str, value: float | None) -> float | None:
         if value is None:

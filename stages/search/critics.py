@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipeline.engine import Completion
+from pipeline.engine import Completion, RewardRequest
 from pipeline.errors import Rejected
 from pipeline.records import Message, Prompt
 from stages.judges.hygiene import as_data, prompt_text
-from stages.search.fields import LETTERS, Critic, Grading, SelfEval
-from stages.search.steps import shown
+from stages.judges.likelihood import expit
+from stages.search.fields import LETTERS, Critic, Grading, SelfEval, StepReward
+from stages.search.steps import shown, shown_steps
 from stages.search.values import both_orders, graded, option_confidence
 
 
@@ -78,6 +79,22 @@ def grade(reply: Reply, critic: Grading) -> float | None:
     values = {LETTERS[i]: option.value for i, option in enumerate(critic.grades)}
     probabilities = {letter: math.exp(labels[letter]) for letter in values}
     return graded(probabilities, values) if math.fsum(probabilities.values()) > critic.min_mass else None
+
+
+def reward_request(model: StepReward, asked: Asked, key: str) -> RewardRequest:
+    """The steps up to the one in question, or the answer so far."""
+    steps = shown_steps(asked.before, asked.step, asked.delimiters)
+    said = asked.prompt.messages
+    if model.system is not None:
+        said = (Message("system", model.system), *[m for m in said if m.role != "system"])
+    if model.form == "process":
+        return RewardRequest(key, said, steps=steps, step_tag=model.step_tag)
+    return RewardRequest(key, (*said, Message("assistant", asked.delimiters[0].join(steps))))
+
+
+def step_score(rewards: Sequence[float]) -> float | None:
+    """σ of the last score, on [0, 1]; None where that is no number."""
+    return expit(rewards[-1]) if rewards and math.isfinite(rewards[-1]) else None
 
 
 def _labels(reply: Reply) -> dict[str, float] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -72,6 +72,23 @@ class Grading(Critic):
         return load_template("grade", self.template)
 
 
+class StepReward(BaseModel):
+    """A reward model that is asked about each step. σ of its score is the column `prm_score`, which is worth 2σ - 1.
+
+    How much it counts beside other sources is `values.weights.prm_score`. form: process, a process reward model, read
+    behind the step; outcome, a model of whole answers, given the answer so far. step_tag: what stands behind each step
+    for a process reward model (Qwen2.5-Math-PRM: <extra_0>); empty: it is read at the step's own last token. system: the
+    system message that the model was trained with, in place of the prompt's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str
+    form: Literal["process", "outcome"] = "process"
+    step_tag: str = ""
+    system: str | None = None
+
+
 class Critique(BaseModel):
     """Who says what is wrong with an attempt (mode ultra). Templates: prompts/critique/.
 
@@ -115,8 +132,8 @@ class SearchFields(SearchRules):
 
     delimiters: strings that end a step. sampling: of steps and roll-outs; their number and length are rules.
 
-    Sources of values: verify (ends, against the reference), self_eval, judge, and `rollouts` completions of each step
-    that is no end. end_at_answer: a step that states a marked final answer is an end, whatever the policy adds.
+    Sources of values: verify (ends, against the reference), self_eval, judge, reward, and `rollouts` completions of each
+    step that is no end. end_at_answer: a step that states a marked final answer is an end, whatever the policy adds.
     observe: what follows a wrong attempt in mode ultra.
     journal: keep every answer beside the shard, so that a killed search computes nothing twice.
     max_trees: trees of a shard under way at a time; default: the engine's batch over the shards that share it
@@ -132,6 +149,7 @@ class SearchFields(SearchRules):
     end_at_answer: bool = True
     self_eval: SelfEval | None = None
     judge: Grading | None = None
+    reward: StepReward | None = None
     rollouts: int = Field(0, ge=0)
     observe: Observe = Observe()
     journal: bool = False

@@ -18,9 +18,10 @@ from pipeline.prompts import Template
 from pipeline.records import Prompt
 from pipeline.stage import Context, Example, Stage
 from pipeline.tree import Node, Tree
-from stages.search.answering import Answering, grow
+from stages.search.answering import Answering
 from stages.search.conversing import Conversing
 from stages.search.fields import SearchFields
+from stages.search.growing import grow
 from stages.search.machine import TreeSearch
 from stages.search.rows import rows
 
@@ -30,8 +31,9 @@ class Search(SearchFields, Stage):
 
     Counts: `not_drawn`, `tree:<status>`, `end:<terminal reason>`, `verify:<status>`, `dropped:<reason>` (samples that
     are no steps), `merged` (samples equal to a sibling), `refused:<reason>` (requests that an engine can never answer),
-    `self_eval:no_option`, `judge:no_option`, and in mode ultra `critique:<status>` (ok, empty, refused, leak: it stated
-    the reference's answer and was left out) and `turn:other_tokens` (the chat template wrote an attempt in other tokens).
+    `self_eval:no_option`, `judge:no_option`, `reward:<reason>` (steps that the reward model gave no number), and in mode
+    ultra `critique:<status>` (ok, empty, refused, leak: it stated the reference's answer and was left out) and
+    `turn:other_tokens` (the chat template wrote an attempt in other tokens).
     """
 
     version: ClassVar[int] = 1
@@ -49,8 +51,8 @@ class Search(SearchFields, Stage):
                 f"search: sampling sets {', '.join(sorted(given))}; number, length and end of steps are set by "
                 "width, step_tokens, max_tokens and delimiters"
             )
-        if self.verify is None and not self.critics():
-            raise PlanError("search: nothing gives values; set verify, self_eval or judge")
+        if self.verify is None and self.reward is None and not self.critics():
+            raise PlanError("search: nothing gives values; set verify, self_eval, judge or reward")
         if self.verify is not None:
             self.verify.check()
 
@@ -62,16 +64,18 @@ class Search(SearchFields, Stage):
             raise PlanError(f"template observe/{self.observe.template}: what is said to an attempt is one user block")
 
     def engines(self) -> tuple[str, ...]:
-        """The policy, then the critics' engines."""
-        asked = (*self.critics(), self.critique())
-        return tuple(dict.fromkeys((self.engine, *(critic.engine or self.engine for critic in asked if critic))))
+        """The policy, then the engines of critics, reward model and reviewer."""
+        reviewer = [critique.engine or self.engine] if (critique := self.critique()) else []
+        return tuple(dict.fromkeys((self.engine, *self._evaluators(), *reviewer)))
 
     def capabilities(self, alias: str) -> frozenset[str]:
-        """`token_texts` of the policy, `labels` of a critic."""
-        judges = alias in [critic.engine or self.engine for critic in self.critics()]
-        return frozenset(
-            {"generate", *(["token_texts"] if alias == self.engine else []), *(["labels"] if judges else [])}
-        )
+        """`token_texts` of the policy, `labels` of a critic, `reward` of a reward model."""
+        needed: set[str] = {"generate", "token_texts"} if alias == self.engine else set()
+        if (critique := self.critique()) and alias == critique.engine:
+            needed.add("generate")
+        if alias in [critic.engine or self.engine for critic in self.critics()]:
+            needed |= {"generate", "labels"}
+        return frozenset(needed | ({"reward"} if self.reward is not None and alias == self.reward.engine else set()))
 
     def templates(self) -> tuple[Template, ...]:
         """The critics', and in mode ultra those of what is said to attempts."""
@@ -100,9 +104,13 @@ class Search(SearchFields, Stage):
                 ctx.count(f"end:{node.terminal_reason}")
         return [tree, *nodes]
 
+    def _evaluators(self) -> list[str]:
+        reward = [] if self.reward is None else [self.reward.engine]
+        return [*[critic.engine or self.engine for critic in self.critics()], *reward]
+
     def _identity(self, prompt: Prompt, ctx: Context) -> Tree:
         config_hash = ids.content_hash("search/1", self.version, self._config)
-        policy, judges = ctx.engine_models.get(self.engine), [c.engine or self.engine for c in self.critics()]
+        policy, judges = ctx.engine_models.get(self.engine), self._evaluators()
         return Tree(
             prompt_id=prompt.prompt_id,
             tree_id=ids.content_hash("tree/1", prompt.prompt_id, ctx.job, config_hash, policy, ctx.run_seed),

@@ -6,6 +6,7 @@ ids of a path are the very ones the policy sampled.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -91,3 +92,10 @@ def shown(before: str, step: str, delimiters: Sequence[str]) -> tuple[str, str]:
     start = max((at + len(d) for d in delimiters if (at := before.rfind(d)) >= 0), default=0)
     end = max((at for d in delimiters if (at := step.rfind(d)) > 0), default=len(step))
     return before[:start].strip(), (before[start:] + step[:end]).strip()
+
+
+def shown_steps(before: str, step: str, delimiters: Sequence[str]) -> tuple[str, ...]:
+    """All steps up to and with `step`, as an evaluator reads them, without delimiters."""
+    prefix, last = shown(before, step, delimiters)
+    cuts = "|".join(map(re.escape, sorted(delimiters, key=len, reverse=True)))
+    return (*[piece.strip() for piece in re.split(cuts, prefix) if piece.strip()], last)

@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from pipeline.engine import resolve_path
@@ -20,6 +19,7 @@ from pipeline.tree import Node, Tree
 from stages.sources.columns import Columns, Row, getter
 from stages.sources.hub import Hub, HubDataset
 from stages.sources.readers import Reader, open_reader
+from stages.sources.repeats import repeated
 from stages.sources.rows import RowReader
 
 SAMPLE = 20  # rows that `check` looks at
@@ -172,28 +172,6 @@ def _digest(maker: RowReader, row: Row | Rejected) -> bytes:
         return bytes.fromhex(maker.records(row, "", "")[0].prompt_id)
     except Rejected:
         return NO_PROMPT
-
-
-def repeated(digests: bytes | bytearray, adjacent_too: bool) -> dict[int, int]:
-    """Number of each row that repeats an earlier row's digest (16 bytes per row; all zero: no prompt), in ascending
-    order -> number of the first row that has it.
-
-    With `adjacent_too` false, a row that continues an unbroken run of the digest's first appearance is no repetition.
-    """
-    table = np.frombuffer(bytes(digests), dtype=[("high", ">u8"), ("low", ">u8")])
-    valid = np.flatnonzero((table["high"] != 0) | (table["low"] != 0))
-    keys = table[valid]
-    order = np.lexsort((np.arange(len(keys)), keys["low"], keys["high"]))
-    sorted_keys = keys[order]
-    same = np.zeros(len(keys), dtype=bool)
-    same[1:] = sorted_keys[1:] == sorted_keys[:-1]
-    places = np.arange(len(keys))
-    begins = np.maximum.accumulate(np.where(same, 0, places))  # where in `order` the rows of a key begin
-    first = order[begins]
-    if not adjacent_too:
-        # `order` is ascending within equal keys, so the first run is where positions go up by one from the start.
-        same &= order - first != places - begins
-    return dict(sorted(zip(valid[order[same]].tolist(), valid[first[same]].tolist(), strict=True)))
 
 
 def _new(records: list[Record], made: set[str]) -> Iterator[Record]:

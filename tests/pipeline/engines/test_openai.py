@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.engine import Completion, Request, Sampling, ScoreRequest
+from pipeline.engine import Completion, Request, RewardRequest, Sampling, ScoreRequest
 from pipeline.engines.openai import Openai, OpenaiEngine
 from pipeline.errors import EngineError, PlanError, Rejected
 from pipeline.openai_protocol import retry_after
@@ -47,6 +47,7 @@ class Server:
     url: str = ""
     release: asyncio.Event = field(default_factory=asyncio.Event)
     hold_for: int = 0
+    by_body: Callable[[dict[str, Any]], Reply] | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -61,7 +62,8 @@ class Server:
                 if self.hold_for:
                     await self.release.wait()
                 self.in_flight -= 1
-                given = self.replies[min(len(self.bodies), len(self.replies)) - 1]
+                scripted = self.by_body(self.bodies[-1]) if self.by_body else None
+                given = scripted or self.replies[min(len(self.bodies), len(self.replies)) - 1]
                 if given is None:
                     await asyncio.Event().wait()
                     return
@@ -372,9 +374,53 @@ async def test_embeddings_come_in_order_as_float32(server: Server, connect: Any)
     assert (found.tolist(), str(found.dtype)) == ([[1, 2], [3, 4]], "float32")
 
 
-async def test_scores_are_not_part_of_the_protocol(connect: Any) -> None:
-    with pytest.raises(PlanError, match="cannot score; use kind vllm"):
-        await connect().score([ScoreRequest("x")])
+async def test_scores_and_rewards_are_not_part_of_the_protocol(connect: Any) -> None:
+    asked = (Message("user", "hi"),)
+    for call in (connect().score([ScoreRequest("x", asked)]), connect().reward([RewardRequest("k", asked)])):
+        with pytest.raises(PlanError, match=r"the OpenAI protocol has no /(tokenize|classify); set server: vllm"):
+            await call
+
+
+async def test_an_answer_is_scored_by_a_vllm_server_as_trainers_tokenize_it(server: Server, connect: Any) -> None:
+    def tokenized(body: dict[str, Any]) -> Reply:
+        return reply({"tokens": [1, 2, 3] if body["add_generation_prompt"] else [1, 2, 3, 40, 50]})
+
+    rows = [None, *[{str(token): {"logprob": -token / 10}, "7": {"logprob": -9.0}} for token in (2, 3, 40, 50)]]
+    server.by_body = lambda b: tokenized(b) if "messages" in b else reply({"choices": [{"prompt_logprobs": rows}]})
+    request = ScoreRequest("yes", (Message("user", "hi"),), whole_turn=True)
+    assert await connect(server="vllm").score([request]) == [[-4.0, -5.0]]
+    assert [head.split(" ")[1] for head in server.heads] == ["/tokenize", "/tokenize", "/v1/completions"]
+    (whole,) = [b for b in server.bodies if b.get("continue_final_message") is not None]
+    assert (whole["continue_final_message"], whole["messages"][-1]["content"]) == (False, "yes")
+    assert server.bodies[-1]["prompt"] == [1, 2, 3, 40, 50]
+    assert await connect(server="vllm").score([ScoreRequest((50,), token_ids=(1, 2, 3, 40))]) == [[-5.0]]
+
+
+async def test_rewards_of_a_vllm_server_are_log_odds_of_the_answer_and_of_each_step(
+    server: Server, connect: Any
+) -> None:
+    server.replies = [
+        reply({"data": [{"probs": [1.5]}]}),
+        reply({"data": [{"data": [[0.5, 2.0], [1.0, -1.0]]}]}),
+        reply({"data": [{"data": [[0.1], [0.2], [0.3]]}]}),
+    ]
+    engine, said = connect(server="vllm"), (Message("user", "hi"),)
+    assert await engine.reward([RewardRequest("a", (*said, Message("assistant", "yes")))]) == [[1.5]]
+    assert await engine.reward([RewardRequest("b", said, steps=("one", "two"), step_tag="<s>")]) == [[1.5, -2.0]]
+    assert await engine.reward([RewardRequest("c", token_ids=(7, 8, 9), positions=(0, 2))]) == [[0.1, 0.3]]
+    assert [head.split(" ")[1] for head in server.heads] == ["/classify", "/pooling", "/pooling"]
+    assert [body["use_activation"] for body in server.bodies] == [False] * 3
+    assert server.bodies[1]["messages"][-1] == {"role": "assistant", "content": "one<s>two<s>"}
+    with pytest.raises(PlanError, match="set step_tag"):
+        await engine.reward([RewardRequest("d", said, steps=("one",))])
+
+
+async def test_a_server_that_scores_another_number_of_steps_costs_that_answer(server: Server, connect: Any) -> None:
+    server.replies = [reply({"data": [{"data": [[1.0]]}]})]
+    with pytest.raises(Rejected, match=r"bad_response: .* 1 scores where 2 were asked"):
+        await connect(server="vllm").reward(
+            [RewardRequest("b", (Message("user", "hi"),), steps=("one<s>", "two"), step_tag="<s>")]
+        )
 
 
 @pytest.mark.parametrize(

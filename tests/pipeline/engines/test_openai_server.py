@@ -17,7 +17,7 @@ import httpx2 as httpx
 import pytest
 import pytest_asyncio
 
-from pipeline.engine import ROOT, Request, Sampling
+from pipeline.engine import ROOT, Request, Sampling, ScoreRequest
 from pipeline.engines.openai import Openai, OpenaiEngine
 from pipeline.errors import PlanError, Rejected
 from pipeline.records import Message
@@ -95,6 +95,19 @@ async def test_structured_answers(engine: OpenaiEngine) -> None:
     [[choice], [pattern]] = await engine.generate([ask(structured=form) for form in forms])
     assert choice.text in {"yes", "no"}
     assert re.fullmatch("[0-9]{3}", pattern.text)
+
+
+async def test_scores_are_those_of_the_servers_own_answer_and_a_whole_turn_has_its_end(engine: OpenaiEngine) -> None:
+    [[said]] = await engine.generate([ask(temperature=0.0, max_tokens=40)])
+    assert said.token_ids is not None
+    text = ScoreRequest(said.text, messages=CHAT)
+    turn = ScoreRequest(said.text, messages=CHAT, whole_turn=True)
+    ids, open_end, closed = await engine.score([ScoreRequest(said.token_ids, messages=CHAT), text, turn])
+    assert len(ids) == said.n_tokens
+    assert len(open_end) < len(closed)
+    assert closed[: len(open_end)] == pytest.approx(open_end, abs=0.05)
+    assert all(logp <= 0 for logp in closed)
+    assert sum(ids) / len(ids) > -0.5  # greedy, by a model that is sure
 
 
 async def test_labels(engine: OpenaiEngine) -> None:

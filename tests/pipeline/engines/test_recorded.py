@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.engine import Request, Sampling
+from pipeline.engine import Request, RewardRequest, Sampling, ScoreRequest
 from pipeline.engines.recorded import Recorded
 from pipeline.errors import PlanError, Rejected
 from pipeline.records import Candidate, Judgment, LabelProb, Message, Rationale
@@ -165,3 +165,39 @@ async def test_a_run_replays_its_candidates_judgments_and_rationales(tmp_path: P
     assert (cut.finish_reason, why.text) == ("length", "because")
     with pytest.raises(Rejected, match="not_recorded"):
         await engine.generate([ask("j3")])
+
+
+async def test_rewards_scores_and_embeddings_are_replayed_by_what_they_are_of(tmp_path: Path) -> None:
+    hello, answer = {"role": "user", "content": "hello"}, {"role": "assistant", "content": "a<s>b<s>"}
+    config = written(
+        tmp_path,
+        {"key": "mine", "rewards": [1.5]},
+        {"messages": [hello, answer], "rewards": [1, 2]},
+        {"prompt": "hello", "continuation": "hi", "logps": [-0.5, -1]},
+        {"text": "hello", "embedding": [3, 4]},
+        {"prompt": "hello", "completions": ["a"]},
+    )
+    engine, said = await config.open(), (Message("user", "hello"),)
+    assert config.capabilities() >= {"reward", "score", "embed", "generate"}
+    by_steps = RewardRequest("x", said, steps=("a", "b"), step_tag="<s>")
+    assert await engine.reward([RewardRequest("mine"), by_steps]) == [[1.5], [1.0, 2.0]]
+    assert await engine.score([ScoreRequest("hi", (Message("system", "be brief"), *said))]) == [[-0.5, -1.0]]
+    assert (await engine.embed(["hello"])).tolist() == [[3.0, 4.0]]
+    for call in (engine.reward([RewardRequest("y", said)]), engine.score([ScoreRequest("ho", said)])):
+        with pytest.raises(Rejected, match="not_recorded"):
+            await call
+    with pytest.raises(Rejected, match="not_recorded"):
+        await engine.embed(["another"])
+
+
+async def test_a_run_replays_its_rewards(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "run"))
+    rows = [
+        Judgment("p", "j1", "score_reward", "rm", "rm", ("c0",), "ok", -3.25),
+        Judgment("p", "j2", "score_reward", "rm", "rm", ("c1",), "too_long"),
+    ]
+    store.write("score_reward", 0, {Judgment: rows}, {})
+    engine = await Recorded(path=str(tmp_path / "run")).open()
+    assert await engine.reward([RewardRequest("j1")]) == [[-3.25]]
+    with pytest.raises(Rejected, match="not_recorded"):
+        await engine.reward([RewardRequest("j2")])

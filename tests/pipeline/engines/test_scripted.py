@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.engine import Request, Sampling, ScoreRequest, engine_class
+from pipeline.engine import Request, RewardRequest, Sampling, ScoreRequest, engine_class
 from pipeline.engines.scripted import Scripted, ScriptedEngine
 from pipeline.errors import EngineError, PlanError, Rejected
 from pipeline.records import Message
@@ -38,6 +38,13 @@ def refuses(request):
 
 def score(request):
     return [-1.0, -2.0]
+
+def reward(request):
+    if request.key == "refused":
+        raise Rejected("too_long", "really")
+    if request.key == "broken":
+        raise ZeroDivisionError("no")
+    return [float(len(step)) for step in request.steps] or 2
 
 def embed(text):
     return [len(text), 0.0]
@@ -119,10 +126,23 @@ async def test_score_and_embed_use_their_functions() -> None:
     assert found.dtype == "float32"
 
 
-async def test_score_and_embed_without_functions_say_what_to_set() -> None:
+async def test_a_reward_is_a_number_or_one_for_each_step_and_its_failures_are_the_engines() -> None:
+    engine = await open_with("echo", reward="scripted_answers:reward")
+    assert "reward" in Scripted(function="m:f", reward="m:g").capabilities()
+    whole, steps = RewardRequest("a"), RewardRequest("b", steps=("one", "three"))
+    assert await engine.reward([whole, steps]) == [[2.0], [3.0, 5.0]]
+    with pytest.raises(Rejected, match="really"):
+        await engine.reward([RewardRequest("refused")])
+    with pytest.raises(EngineError, match="scripted reward of scripted_answers:echo raised ZeroDivisionError"):
+        await engine.reward([RewardRequest("broken")])
+
+
+async def test_score_reward_and_embed_without_functions_say_what_to_set() -> None:
     engine = await open_with("echo")
     with pytest.raises(PlanError, match="set score:"):
         await engine.score([ScoreRequest("a")])
+    with pytest.raises(PlanError, match="set reward:"):
+        await engine.reward([RewardRequest("a")])
     with pytest.raises(PlanError, match="set embed:"):
         await engine.embed(["a"])
 

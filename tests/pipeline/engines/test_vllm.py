@@ -37,6 +37,7 @@ CONFIG = Vllm(
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine() -> AsyncIterator[VllmEngine]:
     made = await CONFIG.open()
+    assert isinstance(made, VllmEngine)
     yield made
     await made.close()
 

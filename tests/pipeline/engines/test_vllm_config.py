@@ -149,7 +149,7 @@ def test_labels_are_read_beside_the_sampled_token() -> None:
 
 def test_scores_begin_where_the_continuation_does_and_belong_to_its_tokens() -> None:
     found = Flat([], [(4, -1.0)], [(5, -2.0)], [(6, -3.0)])
-    assert read_scores(found, 2, [5, 6]) == [-2.0, -3.0]
+    assert read_scores(found, 2, [5, 6]) == [{5: -2.0}, {6: -3.0}]
     assert read_scores(found, 2, [6, 5]) is None
 
 

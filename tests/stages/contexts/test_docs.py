@@ -15,7 +15,7 @@ from stages.pairs.pair_contexts import PairContexts
 from stages.sources.prompts import Prompts
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "contexts.md").read_text(encoding="utf-8")
-KINDS = {row for row in re.findall(r"^\| `(\w+)`", PAGE, re.MULTILINE)}
+KINDS = set(re.findall(r"^\| `(\w+)`", PAGE, re.MULTILINE))
 
 
 def literals(hint: object) -> set[str]:

@@ -19,8 +19,8 @@ from pipeline import ids
 from pipeline.pair import Pair
 from pipeline.records import Candidate, Judgment, Message, Prompt, Record, Reject, Source
 from pipeline.stage import Context, Example, Slice
+from stages.judges.labels import label_columns
 from stages.judges.verify import Verify
-from stages.pairs.build import label_columns
 from stages.pairs.pair_responses import PairResponses
 from stages.pairs.select import STRATEGIES
 from stages.sources.prompts import Prompts

@@ -21,7 +21,8 @@ from pipeline.errors import PlanError
 from pipeline.pair import Pair
 from pipeline.records import Candidate, Judgment, Message, Prompt, Record, Reject
 from pipeline.stage import Slice, SourceIndex
-from stages.sources.prompts import Prompts, repeated
+from stages.sources.prompts import Prompts
+from stages.sources.repeats import repeated
 
 DATA = Path(__file__).resolve().parents[3] / "../shared/data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the shared data folder is not here")
