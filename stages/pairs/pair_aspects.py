@@ -31,9 +31,10 @@ from pipeline.stage import Context, Example, Stage
 from pipeline.tokenizer import check_tokenizer, load_tokenizer
 from stages.contexts.conditions import Placement
 from stages.judges.features import features
+from stages.judges.labels import label_columns
 from stages.judges.scores import CandidateScore, candidate_scores
 from stages.pairs.aspect_kinds import Found, Mix, ParaphraseColumns, by_mix, by_paraphrase, by_support
-from stages.pairs.build import CODE_VERSION, label_columns, score_rows
+from stages.pairs.build import CODE_VERSION, score_rows
 from stages.pairs.context_kinds import Draft
 from stages.pairs.context_rows import conditional_pair
 from stages.pairs.gate import FINISHED, Arm, Bounds, Gate, why_refused

@@ -129,7 +129,7 @@ def test_reversal_data_with_answers_and_criteria_of_its_own(site: Site) -> None:
     columns = {
         "prompt": "prompt", "candidates": ["response_a", "response_b"], "keep": ["criteria_x", "criteria_y"],
     }  # fmt: skip
-    jobs = [
+    jobs: list[dict[str, Any]] = [
         {"stage": "prompts", "columns": columns},
         {"stage": "adopt_contexts", "columns": [{"name": n, "text": f"criteria_{n}"} for n in "xy"]},
         {"stage": "compare_contexts", "engine": "judge"},
@@ -147,7 +147,7 @@ def test_daily_dilemmas_mirror_under_opposed_values(site: Site) -> None:
         [{"name": "to_do", "type": "value", "text": "Honesty matters most to me."},
          {"name": "not_to_do", "type": "value", "text": "Loyalty matters most to me."}]
     ]  # fmt: skip
-    jobs = [
+    jobs: list[dict[str, Any]] = [
         {"stage": "prompts", "columns": {"prompt": "dilemma_situation", "row_id": "idx"}},
         {"stage": "answer_contexts", "engine": "policy", "sets": sets},
         {"stage": "compare_contexts", "engine": "judge"},
@@ -172,7 +172,7 @@ def test_persona_statements_are_choices_of_raters_who_differ(site: Site) -> None
         "prompt": "question", "context": "persona", "chosen": "answer_matching_behavior",
         "rejected": "answer_not_matching_behavior", "keep": ["persona", "rater"],
     }  # fmt: skip
-    jobs = [
+    jobs: list[dict[str, Any]] = [
         {"stage": "prompts", "columns": columns},
         {"stage": "pair_contexts", "kind": "rater", "rater": {"rater": "rater", "profile": "persona"}},
         {"stage": "export", "from": ["pair_contexts"], "format": "trl-reward"},

@@ -64,7 +64,7 @@ def test_a_group_holds_both_orientations_under_criteria_and_scenarios() -> None:
     assert row.score_gap == pytest.approx(0.8)
     measured = {f.name: (f.value, f.threshold) for f in row.filters}
     assert measured["no_context"] == (0.5, 0.15)
-    assert measured["with_context"] == (pytest.approx(0.9), 0.7)
+    assert measured["with_context"] == pytest.approx((0.9, 0.7))
     assert measured["context_effect_judge"][0] == pytest.approx(0.4)
     assert row.context is not None
     assert (row.context.type, row.context.placement) == ("criterion", "system")
@@ -257,7 +257,7 @@ def nurse(*values: float | None, plain: Sequence[float | None] = (1, 1)) -> tupl
 def test_a_personal_answer_must_beat_the_generic_one_by_the_personas_rubric() -> None:
     stage = PairContexts(kind="persona")
     both, ratings = nurse(3, 2)
-    moved = [effect(*both, NURSE, 2.0)]
+    moved = [effect(both[0], both[1], NURSE, 2.0)]
     [pair], _, _ = run(stage, both, [*ratings, *moved])
     assert arms(pair) == ("Seven minutes, then cold water.", GENERIC)
     assert (pair.chosen_score, pair.rejected_score, pair.dominance) == (0.875, 0.0, "strict_pareto")
@@ -265,7 +265,7 @@ def test_a_personal_answer_must_beat_the_generic_one_by_the_personas_rubric() ->
     assert json.loads(pair.ext_json or "") == {"made_for": {"chosen": "nurse", "rejected": "generic"}}
     for (candidates, judgments), more, reason in (
         (nurse(3, 2), [], "effect_unknown"),
-        (nurse(3, 2), [effect(*both, NURSE, -1.0)], "no_effect"),
+        (nurse(3, 2), [effect(both[0], both[1], NURSE, -1.0)], "no_effect"),
         (nurse(3, 2, plain=(3, 3)), moved, "generic_is_better"),
         (nurse(3, 2, plain=(3, 2)), moved, "tie"),
         (nurse(3, 2, plain=(3, 1.5)), moved, "margin"),
@@ -351,8 +351,8 @@ def test_raters_who_differ_are_no_contradiction_and_a_label_that_is_none_is_a_re
     assert arms(rows[0]) == arms(rows[1])[::-1]
     assert rows[0].context_id != rows[1].context_id
     assert rows[0].unordered_id != rows[1].unordered_id
-    for label in (True, "both", 2, 0.3):
-        prompt, both = given_two(user="a", y=label)
+    for none in (True, "both", 2, 0.3):
+        prompt, both = given_two(user="a", y=none)
         assert [r.reason for r in run(stage, both, prompt=prompt)[1]] == ["no_label"]
 
 

@@ -56,7 +56,7 @@ def run(p: Any, own: str = "good", other: str = "bad", i2: str = "And who?", **f
     judge: Any = Judge(p)
     ctx = Context("joint", "run", 7, "f", {"m": judge}, {"m": "org/m"})
     stage = PairJoint.model_validate({**STAGE, "max_attempts": 1, **fields})
-    example = Example(prompt, [Candidate(prompt.prompt_id, "c", own, "prompts")])
+    example: Example[Any] = Example(prompt, [Candidate(prompt.prompt_id, "c", own, "prompts")])
     return asyncio.run(stage.process(example, ctx)), ctx.counts
 
 
