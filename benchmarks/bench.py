@@ -33,6 +33,7 @@ TABLES = (
     "constructed_pairs",
     "instructions",
     "instruction_labels",
+    "context_labels",
 )
 
 
