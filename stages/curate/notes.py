@@ -63,7 +63,7 @@ def _noted(pair: Pair, cluster: str | None) -> Noted:
         prompt_id=pair.prompt_id,
         pair_id=pair.pair_id,
         base=pair.base_prompt_id,
-        cluster=cluster or pair.dedup_cluster_id or pair.base_prompt_id,
+        cluster=cluster or pair.base_prompt_id,
         kind=pair.kind,
         group=pair.group_id if pair.group_id and pair.group_size else pair.pair_id,
         group_size=pair.group_size or 1,
