@@ -6,17 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from pipeline.engine import Completion, Request
-from pipeline.errors import EngineError
 from pipeline.prompts import Template
 from pipeline.records import Candidate, Message, Prompt
 from pipeline.stage import Context, Example
 from stages.candidates.generate import Generate, _messages
 from stages.candidates.principles import Principle
+from tests.doubles import Mute
 
 PRINCIPLES = [
     {"name": "help", "text": "Be useful.", "weight": 9},
@@ -24,7 +23,7 @@ PRINCIPLES = [
 ]
 
 
-class Echo:
+class Echo(Mute):
     """Answers with its name and the number of the sample."""
 
     def __init__(self, name: str) -> None:
@@ -34,21 +33,6 @@ class Echo:
     async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         self.asked += requests
         return [[Completion(f"{self.name} {k}", "stop", 3, 2) for k in range(q.sampling.n)] for q in requests]
-
-    async def score(self, requests: Sequence[Any]) -> list[list[float]]:
-        raise EngineError("not scripted")
-
-    async def reward(self, requests: Sequence[Any]) -> list[list[float]]:
-        raise EngineError("not scripted")
-
-    async def embed(self, texts: Sequence[str]) -> np.ndarray:
-        raise EngineError("not scripted")
-
-    async def close(self) -> None:
-        return
-
-    def stats(self) -> dict[str, float]:
-        return {}
 
 
 async def generate(*prompts: str, **fields: Any) -> tuple[list[list[Candidate]], dict[str, Echo]]:

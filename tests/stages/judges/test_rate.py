@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -14,9 +13,10 @@ from pipeline.errors import EngineError, PlanError, Rejected
 from pipeline.records import Candidate, Judgment, Message, Prompt
 from pipeline.stage import Context, Example
 from stages.judges.rate import Rate
+from tests.doubles import Mute
 
 
-class Script:
+class Script(Mute):
     """An engine that is a function from request to answer."""
 
     def __init__(self, answer: Callable[[Request], Completion]) -> None:
@@ -26,21 +26,6 @@ class Script:
     async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         self.asked.extend(requests)
         return [[self.answer(request)] for request in requests]
-
-    async def score(self, requests: Sequence[Any]) -> list[list[float]]:
-        raise EngineError("not scripted")
-
-    async def reward(self, requests: Sequence[Any]) -> list[list[float]]:
-        raise EngineError("not scripted")
-
-    async def embed(self, texts: Sequence[str]) -> np.ndarray:
-        raise EngineError("not scripted")
-
-    async def close(self) -> None:
-        return
-
-    def stats(self) -> dict[str, float]:
-        return {}
 
 
 def four(request: Request) -> Completion:

@@ -7,22 +7,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from pipeline.engine import Completion, Request, Sampling
-from pipeline.errors import EngineError, PlanError, Rejected
+from pipeline.errors import PlanError, Rejected
 from pipeline.records import Candidate, Judgment, Message, Prompt
 from pipeline.stage import Context, Example
 from stages.judges.use_tools import UseTools
 from tests.conftest import Site
+from tests.doubles import Mute
 
 Answer = str | Completion
 
 
-class Script:
+class Script(Mute):
     """An engine that is a function from (last message, turn) to an answer."""
 
     def __init__(self, answer: Callable[[str, int], Answer]) -> None:
@@ -38,21 +38,6 @@ class Script:
         turn = sum(m.role == "assistant" for m in request.messages)
         found = self.answer(request.messages[-1].content, turn)
         return Completion(found, "stop", 100, 10) if isinstance(found, str) else found
-
-    async def score(self, requests: Sequence[Any]) -> list[list[float]]:
-        raise EngineError("not scripted")
-
-    async def reward(self, requests: Sequence[Any]) -> list[list[float]]:
-        raise EngineError("not scripted")
-
-    async def embed(self, texts: Sequence[str]) -> np.ndarray:
-        raise EngineError("not scripted")
-
-    async def close(self) -> None:
-        return
-
-    def stats(self) -> dict[str, float]:
-        return {}
 
 
 def example(*texts: str) -> Example[Candidate]:

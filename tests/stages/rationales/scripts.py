@@ -6,20 +6,18 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from pipeline.engine import Completion, Request
-from pipeline.errors import EngineError
 from pipeline.pair import Generation, Pair
 from pipeline.records import Judgment, Message, Prompt, Rationale
 from pipeline.stage import Context, Example
 from stages.rationales.explain import Explain
+from tests.doubles import Mute
 
 QUESTION = Message("user", "Mia has 3 apples and buys 4. How many has she?")
 GOOD, BAD = "Step 1: 3 + 4 = 7\nAnswer: 7", "Step 1: 3 + 4 = 8\nAnswer: 8"
 
 
-class Script:
+class Script(Mute):
     """An engine that is a function from request to answer."""
 
     def __init__(self, answer: Callable[[Request], str | Completion]) -> None:
@@ -30,21 +28,6 @@ class Script:
         self.asked.extend(requests)
         answers = [self.answer(r) for r in requests]
         return [[a if isinstance(a, Completion) else Completion(a, "stop", 90, 60)] for a in answers]
-
-    async def score(self, requests: Sequence[Any]) -> list[list[float]]:
-        raise EngineError("not scripted")
-
-    async def reward(self, requests: Sequence[Any]) -> list[list[float]]:
-        raise EngineError("not scripted")
-
-    async def embed(self, texts: Sequence[str]) -> np.ndarray:
-        raise EngineError("not scripted")
-
-    async def close(self) -> None:
-        return
-
-    def stats(self) -> dict[str, float]:
-        return {}
 
 
 def pair(name: str = "pair", chosen: str = GOOD, rejected: str = BAD, **fields: Any) -> Pair:
