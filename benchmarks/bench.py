@@ -32,6 +32,7 @@ TABLES = (
     "constructed_pairs",
     "instructions",
     "instruction_labels",
+    "curation",
 )
 
 

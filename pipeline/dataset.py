@@ -55,7 +55,8 @@ class Dataset(Generic[R]):
             raise PlanError(f"{len(noted)} of {self.n_shards} shards were looked at")
         parts = [noted.pop(shard) for shard in range(self.n_shards)]
         lengths = [len(next(iter(part.values()))) for part in parts]
-        found = {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+        full = [part for part, n in zip(parts, lengths, strict=True) if n] or parts[:1]  # an empty one knows no widths
+        found = {name: np.concatenate([part[name] for part in full]) for name in (full[0] if full else ())}
         return {**found, "shard": np.repeat(np.arange(self.n_shards), lengths)}
 
     @classmethod

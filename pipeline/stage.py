@@ -25,7 +25,7 @@ from pipeline.errors import PlanError
 from pipeline.journal import Journal
 from pipeline.pair import Pair
 from pipeline.prompts import Template, load_template
-from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
+from pipeline.records import Candidate, Embedding, Judgment, Prompt, Rationale, Record, Reject
 from pipeline.tree import Node, Ranking, Thumb, Trace, Tree
 
 R = TypeVar("R")
@@ -46,12 +46,13 @@ class Example(Generic[R]):
     traces: Sequence[Trace] = ()
     rankings: Sequence[Ranking] = ()
     thumbs: Sequence[Thumb] = ()
+    embeddings: Sequence[Embedding] = ()
     cluster: str | None = None  # of near-duplicate prompts, where a dataset stage found them
 
 
 FIELD_OF: Mapping[type[Record], str] = {
     Candidate: "candidates", Judgment: "judgments", Rationale: "rationales", Pair: "pairs", Tree: "trees", Node: "nodes",
-    Trace: "traces", Ranking: "rankings", Thumb: "thumbs",
+    Trace: "traces", Ranking: "rankings", Thumb: "thumbs", Embedding: "embeddings",
 }  # fmt: skip
 
 

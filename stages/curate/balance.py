@@ -29,14 +29,16 @@ class Balance(DatasetStage):
     per_model_pair: int | None = Field(None, ge=1)  # pairs with the same models behind chosen and rejected
     per_kind: int | None = Field(None, ge=1)
     longer_chosen: tuple[float, float] | None = (0.4, 0.6)  # share of pairs whose chosen arm is the longer one
-    mixture: dict[str, Part] = {}
+    mixture: dict[str, Part] = Field(default_factory=dict)
     total: int | None = Field(None, ge=1)  # pairs of a mixture with shares; default: as many as keep them exact
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Balance:
         if why := why_not(list(self.mixture.values()), self.total):
             raise ValueError(f"mixture: {why}")
-        named = [kind for part in self.mixture.values() for kind in (part.kinds if part.kinds != "other" else ("other",))]
+        named = [
+            kind for part in self.mixture.values() for kind in (part.kinds if part.kinds != "other" else ("other",))
+        ]
         if twice := {kind for kind in named if named.count(kind) > 1}:
             raise ValueError(f"mixture: {', '.join(sorted(twice))} stands in two parts")
         if self.total is not None and not self.mixture:

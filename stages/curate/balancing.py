@@ -51,7 +51,9 @@ def take(found: Survivors, groups: Sequence[Sequence[int]], wanted: int) -> None
         by_lean.setdefault(sum(found.pairs[i].longer for i in members), []).append(members)
     # every beginning of this order has the leanings of the whole, give or take one
     order = sorted(
-        ((place + 0.5) / len(same), lean, members) for lean, same in by_lean.items() for place, members in enumerate(same)
+        ((place + 0.5) / len(same), lean, members)
+        for lean, same in by_lean.items()
+        for place, members in enumerate(same)
     )
     for _, _, members in order:
         if len(members) <= wanted:

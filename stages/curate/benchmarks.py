@@ -33,7 +33,9 @@ class ItemList(BaseModel):
                 for column, found in texts.items():
                     found += _texts(getter(column)(row))
         if empty := [column for column, found in texts.items() if not found]:
-            raise PlanError(f"lists.{name}: {self.path} has no text in column {', '.join(empty)}; name others in columns")
+            raise PlanError(
+                f"lists.{name}: {self.path} has no text in column {', '.join(empty)}; name others in columns"
+            )
         return benchmark(name, [text for found in texts.values() for text in found])
 
 

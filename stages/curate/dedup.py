@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -9,11 +10,12 @@ from pydantic import Field
 
 from pipeline.dataset import Columns, Dataset, DatasetStage, Verdict
 from pipeline.pair import Pair
-from pipeline.records import Record
+from pipeline.records import Embedding, Record
 from pipeline.stage import Context
 from stages.curate.clusters import Clusters
 from stages.curate.duplicates import drop_repeats, drop_templates
-from stages.curate.near import near_duplicates, note_prompts
+from stages.curate.minhash import band_count
+from stages.curate.near import link_alike, near_duplicates, note_prompts
 from stages.curate.notes import Survivors, note_pairs, noted_pairs, prompt_verdicts, together
 
 
@@ -28,14 +30,21 @@ class Dedup(DatasetStage):
     where_made: ClassVar[frozenset[type[Record]]] = frozenset({Pair})
 
     threshold: float = Field(0.8, gt=0, le=1)  # Jaccard similarity of runs of five characters
+    semantic: float | None = Field(None, gt=0, le=1)  # cosine of embeddings (job `embed`) from which prompts are alike
     prompts_per_cluster: int | None = Field(None, ge=1)  # the first of the source stay; 1: no near-duplicates
     pairs_per_cluster: int = Field(12, ge=1)  # the clearest stay
     template_prompts: int | None = Field(3, ge=1)  # base prompts that may share a chosen answer word for word
 
+    def needs(self) -> tuple[type[Record], ...]:
+        """Pairs where there are any; embeddings where they are asked for."""
+        return (*super().needs(), *((Embedding,) if self.semantic else ()))
+
     def decide(self, data: Dataset[Pair], ctx: Context) -> Iterator[list[Verdict]]:
         """A verdict on every prompt, and on every pair of those that stay."""
-        noted = data.map(note_prompts)
+        noted = data.map(functools.partial(note_prompts, n_bands=band_count(self.threshold)))
         clusters = near_duplicates(data, noted, self.threshold)
+        if self.semantic:
+            link_alike(data, noted, clusters, self.semantic)
         names = _names(noted, clusters)
         dropped = self._dropped(noted, clusters)
         prompts: list[list[Verdict]] = [[] for _ in range(data.n_shards)]
@@ -50,9 +59,7 @@ class Dedup(DatasetStage):
         if self.template_prompts is not None:
             drop_templates(found, self.template_prompts)
         found.drop_broken_groups()
-        found.cap(
-            lambda p: cluster_of[p.prompt_id], self.pairs_per_cluster, "over_cluster_cap", found.by_strength
-        )  # fmt: skip
+        found.cap(lambda p: cluster_of[p.prompt_id], self.pairs_per_cluster, "over_cluster_cap", found.by_strength)
         return together([prompts, found.verdicts(ctx.job, data.n_shards)])
 
     def _dropped(self, noted: Columns, clusters: Clusters) -> dict[int, str]:

@@ -40,7 +40,8 @@ def mixed(values: np.ndarray) -> np.ndarray:
     """uint64 values scattered over all bits (the finaliser of splitmix64)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    values ^= values >> np.uint64(31)
+    return values
 
 
 def shingles(texts: Sequence[str], width: int = 5) -> tuple[np.ndarray, np.ndarray]:

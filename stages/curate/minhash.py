@@ -1,8 +1,8 @@
 """MinHash and locality-sensitive hashing: which of many texts share most of their runs of characters. Pure.
 
 Broder, "On the resemblance and containment of documents" (1997): the share of equal minima estimates the Jaccard
-similarity. 18 bands of the 128 minima find a pair of similarity s with probability 1 - (1 - s^7)^16 (1 - s^8)^2: 0.98 at
-0.8, 0.999 at 0.85, 2e-6 at 0.1. What they find is measured exactly afterwards.
+similarity. For a threshold of 0.8 the 128 minima are cut into 18 bands, which find a pair of similarity s with probability
+1 - (1 - s^7)^16 (1 - s^8)^2: 0.98 at 0.8, 0.999 at 0.85, 2e-6 at 0.1. What they find is measured exactly afterwards.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 
 from stages.curate.hashing import mixed, shingles
 
-PERMUTATIONS, BANDS = 128, 18
+PERMUTATIONS = 128
+FOUND = 0.98  # of the pairs just at the threshold
 WINDOW = 32  # members of a bucket that are compared with each other; of larger ones, neighbours
 AT_ONCE = 1 << 16  # shingles that are hashed at a time: what stays in the processor's cache
 CLEARLY_BELOW = 0.15  # four standard deviations of the estimate at 0.8
@@ -37,10 +38,18 @@ def minima(texts: Sequence[str]) -> np.ndarray:
     return found
 
 
-def bands(signatures: np.ndarray) -> np.ndarray:
-    """A hash of each band: (texts, 18) uint64. Texts with an equal one are candidates."""
-    found = np.empty((len(signatures), BANDS), dtype=np.uint64)
-    for number, columns in enumerate(np.array_split(np.arange(PERMUTATIONS), BANDS)):
+def band_count(threshold: float) -> int:
+    """As few bands as find FOUND of the pairs at the threshold."""
+    rows = range(PERMUTATIONS, 0, -1)
+    return next(
+        (PERMUTATIONS // r for r in rows if 1 - (1 - threshold**r) ** (PERMUTATIONS // r) >= FOUND), PERMUTATIONS
+    )  # fmt: skip
+
+
+def bands(signatures: np.ndarray, count: int) -> np.ndarray:
+    """A hash of each of `count` bands: (texts, count) uint64. Texts with an equal one are candidates."""
+    found = np.empty((len(signatures), count), dtype=np.uint64)
+    for number, columns in enumerate(np.array_split(np.arange(PERMUTATIONS), count)):
         hashed = np.full(len(signatures), number, dtype=np.uint64)
         for column in columns:
             hashed = mixed(hashed * np.uint64(0x100000001B3) + signatures[:, column])

@@ -14,6 +14,7 @@ from pipeline.stage import Example
 from stages.curate.clusters import Clusters
 from stages.curate.hashing import digests, shingles, spaced
 from stages.curate.minhash import bands, candidates, jaccard, minima
+from stages.curate.nearest import similar
 
 
 def compared(prompt: Prompt) -> str:
@@ -26,7 +27,7 @@ def strings(values: Sequence[Any]) -> np.ndarray:
     return np.fromiter(values, dtype=object, count=len(values))
 
 
-def note_prompts(examples: Sequence[Example[Any]]) -> Columns:
+def note_prompts(examples: Sequence[Example[Any]], n_bands: int) -> Columns:
     """Of each prompt: ids, a hash of its text, the bands of its minima, and 16 bits of each minimum."""
     prompts = [example.prompt for example in examples]
     texts = [compared(prompt) for prompt in prompts]
@@ -35,7 +36,7 @@ def note_prompts(examples: Sequence[Example[Any]]) -> Columns:
         "prompt_id": strings([p.prompt_id for p in prompts]),
         "base": strings([p.base_prompt_id for p in prompts]),
         "text": digests(texts),
-        "bands": bands(signatures),
+        "bands": bands(signatures, n_bands),
         "minima": signatures.astype(np.uint16),
     }
 
@@ -45,6 +46,24 @@ def note_shingles(examples: Sequence[Example[Any]], wanted: frozenset[str]) -> C
     prompts = [e.prompt for e in examples if e.prompt.prompt_id in wanted]
     sets = [np.unique(shingles([compared(p)])[0]).tobytes() for p in prompts]
     return {"prompt_id": strings([p.prompt_id for p in prompts]), "shingles": strings(sets)}
+
+
+def note_embeddings(examples: Sequence[Example[Any]]) -> Columns:
+    """Of each prompt that has one: id and embedding."""
+    rows = [row for e in examples for row in e.embeddings[-1:]]
+    return {
+        "prompt_id": strings([row.prompt_id for row in rows]),
+        "vector": np.array([row.vector for row in rows], dtype=np.float32),
+    }
+
+
+def link_alike(data: Dataset[Any], noted: Columns, clusters: Clusters, threshold: float) -> None:
+    """Links prompts whose embeddings have a cosine of at least `threshold`."""
+    embedded = data.map(note_embeddings)
+    place = {name: i for i, name in enumerate(noted["prompt_id"].tolist())}
+    of = [place[name] for name in embedded["prompt_id"].tolist()]
+    for a, b in similar(embedded["vector"], threshold):
+        clusters.link(of[a], of[b])
 
 
 def near_duplicates(data: Dataset[Any], noted: Columns, threshold: float) -> Clusters:

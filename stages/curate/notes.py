@@ -41,9 +41,7 @@ class Noted(Struct, frozen=True, gc=False):
 def note_pairs(examples: Sequence[Example[Any]]) -> Columns:
     """One row per pair; of pairs with the same id in a prompt, the first."""
     rows = [_noted(pair, e.cluster) for e in examples for pair in {p.pair_id: p for p in reversed(e.pairs)}.values()]
-    return {
-        name: strings([getattr(row, name) for row in rows]) for name in Noted.__struct_fields__ if name != "shard"
-    }
+    return {name: strings([getattr(row, name) for row in rows]) for name in Noted.__struct_fields__ if name != "shard"}
 
 
 def noted_pairs(columns: Columns) -> list[Noted]:
@@ -96,9 +94,9 @@ def _model(made: Generation | None) -> str:
 
 def _longer(pair: Pair) -> int:
     """By tokens where both arms have a count, else by characters."""
-    counts = [made.n_tokens if made else None for made in (pair.chosen_gen, pair.rejected_gen)]
-    a, b = counts if None not in counts else [len(_said(m)) for m in (pair.chosen_messages, pair.rejected_messages)]
-    assert a is not None and b is not None
+    a, b = [made.n_tokens if made else None for made in (pair.chosen_gen, pair.rejected_gen)]
+    if a is None or b is None:
+        a, b = len(_said(pair.chosen_messages)), len(_said(pair.rejected_messages))
     return (a > b) - (a < b)
 
 

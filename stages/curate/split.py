@@ -26,7 +26,9 @@ class Split(DatasetStage):
     where_made: ClassVar[frozenset[type[Record]]] = frozenset({Pair})
 
     shares: dict[str, float] = Field({"train": 0.9, "validation": 0.05, "test": 0.05}, min_length=1)
-    rater_disjoint: bool = False  # no rater in two splits either: pairs whose prompt and rater are drawn apart are dropped
+    rater_disjoint: bool = (
+        False  # no rater in two splits either: pairs whose prompt and rater are drawn apart are dropped
+    )
 
     @field_validator("shares")
     @classmethod
@@ -40,7 +42,9 @@ class Split(DatasetStage):
         noted = data.map(note_clusters)
         split_of = {c: self._drawn(ctx.run_seed, "cluster", c) for c in set(noted["cluster"].tolist())}
         rows: list[list[Verdict]] = [[] for _ in range(data.n_shards)]
-        for (shard, verdict), cluster in zip(prompt_verdicts(ctx.job, noted, {}), noted["cluster"].tolist(), strict=True):
+        for (shard, verdict), cluster in zip(
+            prompt_verdicts(ctx.job, noted, {}), noted["cluster"].tolist(), strict=True
+        ):
             rows[shard].append(replace(verdict, split=split_of[cluster]))
             ctx.count(f"split:{split_of[cluster]}")
         if not self.rater_disjoint:

@@ -57,7 +57,9 @@ class FinishedRun:
     def content(self) -> str:
         """The recipes of what is read, and the sizes of their shards."""
         jobs = sorted({_job(table) for cls in (Pair, Verdict) for table in self._tables[cls]})
-        recipes = [json.loads((self.folder / job / "job.json").read_text(encoding="utf-8"))["fingerprint"] for job in jobs]
+        recipes = [
+            json.loads((self.folder / job / "job.json").read_text(encoding="utf-8"))["fingerprint"] for job in jobs
+        ]
         sizes = [p.rsplit(":", 1)[0] for p in self.stamp().split(";")]
         return ";".join((*recipes, *sizes))
 

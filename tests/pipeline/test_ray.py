@@ -90,6 +90,8 @@ def test_ray_makes_the_same_bytes_as_one_process(site: Site, ray_config: dict[st
     ray_config["jobs"].append(
         {"stage": "generate", "name": "more", "pool": {"policy": 1, "judge": 1}, "from": "prompts"}
     )
+    ray_config["jobs"].insert(1, {"stage": "dedup", "name": "prompts_once", "threshold": 0.5})
+    ray_config["jobs"] += [{"stage": "dedup"}, {"stage": "balance", "longer_chosen": None}, {"stage": "split"}]
     whole = calm(site, ray_config)
     for old in site.folder.glob("*-[0-9]*"):
         old.unlink()
