@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from pipeline.errors import PlanError, Rejected
 from stages.curate.overlap import Benchmark, benchmark
 from stages.sources.columns import getter
 from stages.sources.readers import Reader, open_reader
+
+SAMPLE = 100  # rows that `check` looks at
 
 
 class ItemList(BaseModel):
@@ -25,18 +28,24 @@ class ItemList(BaseModel):
         """The opened file. Raises PlanError when there is none."""
         return open_reader(self.path)
 
+    def check(self, name: str) -> None:
+        """Raises PlanError: no such file, a column that none of the first rows has."""
+        for column, found in self._texts(SAMPLE).items():
+            if not found:
+                raise PlanError(f"lists.{name}: {self.path} has no text in column {column}; name others in columns")
+
     def load(self, name: str) -> Benchmark:
-        """Its hashes. Raises PlanError: no such file, a column that no row has."""
-        texts: dict[str, list[str]] = {column: [] for column in self.columns}
-        for _, row in self.reader().rows(0, 0, self.columns):
+        """Its hashes. Raises PlanError when there is no such file."""
+        return benchmark(name, [text for found in self._texts(None).values() for text in found])
+
+    def _texts(self, rows: int | None) -> dict[str, list[str]]:
+        """The texts of each column, of the first rows or of all."""
+        found: dict[str, list[str]] = {column: [] for column in self.columns}
+        for _, row in itertools.islice(self.reader().rows(0, 0, self.columns), rows):
             if not isinstance(row, Rejected):
-                for column, found in texts.items():
-                    found += _texts(getter(column)(row))
-        if empty := [column for column, found in texts.items() if not found]:
-            raise PlanError(
-                f"lists.{name}: {self.path} has no text in column {', '.join(empty)}; name others in columns"
-            )
-        return benchmark(name, [text for found in texts.values() for text in found])
+                for column, texts in found.items():
+                    texts += _texts(getter(column)(row))
+        return found
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -39,6 +39,11 @@ class Decontaminate(DatasetStage):
         """A hash of each list and its columns, for the recipe."""
         return {name: f"{each.reader().content()} {', '.join(each.columns)}" for name, each in self.lists.items()}
 
+    def check(self) -> None:
+        """Raises PlanError for a list that is not there, or has no such column."""
+        for name, each in self.lists.items():
+            each.check(name)
+
     def decide(self, data: Dataset[Pair | Rationale], ctx: Context) -> Iterator[list[Verdict]]:
         """A verdict on every prompt, pair and rationale."""
         benchmarks = [each.load(name) for name, each in sorted(self.lists.items())]
