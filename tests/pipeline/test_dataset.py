@@ -34,7 +34,11 @@ ALIKE = (
 MESSAGES = (Message("user", "2+2?"),)
 PROMPT = Prompt("p", "b", MESSAGES)
 PAIR = response_pair(
-    "best_worst", PROMPT, Candidate("p", "a", "4", "generate"), Candidate("p", "b", "5", "generate"), label_source="judge"
+    "best_worst",
+    PROMPT,
+    Candidate("p", "a", "4", "generate"),
+    Candidate("p", "b", "5", "generate"),
+    label_source="judge",
 )
 
 
@@ -127,7 +131,9 @@ def test_an_export_made_later_obeys_too(site: Site, capsys: pytest.CaptureFixtur
     site.run(config)
     export(str(site.folder / "runs/t"), str(site.folder / "out"), {"split": "test"})
     test = [prompt for prompt, split in rows(site, "split", "subject_id", "split") if split == "test"]
-    out = [row["prompt_id"] for file in (site.folder / "out").glob("*.parquet") for row in pq.read_table(file).to_pylist()]
+    out = [
+        row["prompt_id"] for file in (site.folder / "out").glob("*.parquet") for row in pq.read_table(file).to_pylist()
+    ]
     assert set(out) <= set(test)
     told = capsys.readouterr().out
     assert f"exported: {len(out)}" in told
@@ -219,7 +225,11 @@ def test_a_driver_that_is_stopped_while_it_decides_ends_at_once_and_goes_on(site
     config = curated(site)
     config["jobs"].insert(5, {"stage": "embed", "engine": "embedder"})
     config["jobs"][6]["semantic"] = 0.99
-    config["engines"]["embedder"] = {"kind": "scripted", "function": "benchmarks.canned:policy", "embed": "faults:embed"}
+    config["engines"]["embedder"] = {
+        "kind": "scripted",
+        "function": "benchmarks.canned:policy",
+        "embed": "faults:embed",
+    }
     site.run({**config, "runs_dir": str(site.folder / "calm")})
     calm = site.folder / "calm/t"
     whole = {str(p.relative_to(calm)): p.read_bytes() for p in sorted(calm.rglob("*.parquet"))}

@@ -31,7 +31,7 @@ def pair_of(prompt: Prompt, chosen: str, rejected: str, source: str = "judge", *
     return replace(pair, **changes)
 
 
-def made_by(chosen: str, rejected: str) -> dict[str, Generation]:
+def made_by(chosen: str, rejected: str) -> dict[str, Any]:
     """Columns that say which models wrote the arms."""
     return {"chosen_gen": Generation("c", chosen), "rejected_gen": Generation("r", rejected)}
 

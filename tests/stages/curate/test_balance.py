@@ -20,7 +20,7 @@ from tests.stages.curate.rows import Decided, asked, decided, made_by, pair_of, 
 
 def of_kinds(n: int, *kinds: str, longer: int = 50) -> list[Example[Any]]:
     """n prompts with a pair of each kind; of a hundred, `longer` have the longer chosen arm."""
-    examples = []
+    examples: list[Example[Any]] = []
     for i in range(n):
         prompt = prompt_of(f"Question {i}?")
         arms = ("longer", "short") if i % 100 < longer else ("short", "longer")
@@ -75,7 +75,10 @@ def test_where_all_pairs_lean_one_way_all_stay_and_it_is_counted() -> None:
 
 def test_a_mixture_has_its_shares_and_its_total() -> None:
     examples = of_kinds(100, "best_worst", "revision", "first_error", "spin")
-    mixture = {"responses": {"kinds": ["best_worst", "spin"], "share": 0.6}, "steps": {"kinds": ["first_error"], "share": 0.4}}
+    mixture = {
+        "responses": {"kinds": ["best_worst", "spin"], "share": 0.6},
+        "steps": {"kinds": ["first_error"], "share": 0.4},
+    }
     pairs, found = run(examples, mixture=mixture)
     kinds = Counter(p.kind for p in pairs)
     assert (kinds["first_error"], kinds["best_worst"] + kinds["spin"], kinds["revision"]) == (100, 150, 0)
@@ -86,7 +89,11 @@ def test_a_mixture_has_its_shares_and_its_total() -> None:
 
 
 def test_a_mixture_may_count_and_the_rest_may_be_other() -> None:
-    mixture = {"few": {"kinds": ["revision"], "count": 7}, "more": {"count": 30}, "none": {"kinds": ["spin"], "count": 5}}
+    mixture = {
+        "few": {"kinds": ["revision"], "count": 7},
+        "more": {"count": 30},
+        "none": {"kinds": ["spin"], "count": 5},
+    }
     pairs, found = run(of_kinds(40, "best_worst", "revision", "first_error", longer=20), mixture=mixture)
     assert Counter(p.kind == "revision" for p in pairs) == {True: 7, False: 30}
     assert found.counts == {"part:few": 7, "part:more": 30, "part:none": 0}
@@ -112,7 +119,9 @@ def test_a_mixture_that_makes_no_sense_is_refused(fields: dict[str, Any], told: 
         Balance.model_validate(fields)
 
 
-ROWS = st.tuples(st.integers(0, 4), st.sampled_from(["best_worst", "revision", "spin"]), st.integers(0, 9), st.booleans())
+ROWS = st.tuples(
+    st.integers(0, 4), st.sampled_from(["best_worst", "revision", "spin"]), st.integers(0, 9), st.booleans()
+)
 
 
 @given(st.lists(ROWS, min_size=1, max_size=40), st.integers(1, 4), st.integers(1, 4), st.randoms(), st.integers(1, 5))
@@ -125,7 +134,7 @@ def test_caps_and_groups_hold_whatever_comes(
         prompt = prompt_of(f"Question {question}?")
         two = [pair_of(prompt, f"{place} a", f"{place} bb", kind=kind, score_gap=strength / 10),
                pair_of(prompt, f"{place} bbb", f"{place} a", kind=kind)]  # fmt: skip
-        group = {"group_id": f"g{place}", "group_size": 2}
+        group: dict[str, Any] = {"group_id": f"g{place}", "group_size": 2}
         if grouped:
             two = [pair_of(prompt, p.chosen_messages[0].content, "c", kind=kind, **group) for p in two]
         by_prompt.setdefault(question, []).extend(two if grouped else two[:1])

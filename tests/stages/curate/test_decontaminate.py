@@ -86,7 +86,7 @@ def test_a_prompt_that_hits_takes_its_base_prompt_along_and_is_counted_per_bench
 )  # fmt: skip
 def test_every_text_of_a_pair_is_looked_at(lists: dict[str, Any], changes: dict[str, Any]) -> None:
     prompt = prompt_of("Trees?")
-    group = {"group_id": "g", "group_size": 2}
+    group: dict[str, Any] = {"group_id": "g", "group_size": 2}
     pairs = [pair_of(prompt, "oak", "elm", **changes, **group), pair_of(prompt, "oak", "ash", **group),
              pair_of(prompt, "fir", "ash")]  # fmt: skip
     found = decided(Decontaminate(lists=lists), [Example(prompt, pairs=pairs)])
@@ -98,8 +98,12 @@ def test_every_text_of_a_pair_is_looked_at(lists: dict[str, Any], changes: dict[
 def test_rationales_are_looked_at_and_fall_alone(lists: dict[str, Any]) -> None:
     prompt = prompt_of("Trees?")
     pair = pair_of(prompt, "oak", "elm")
-    why = Rationale(prompt.prompt_id, "r1", pair.pair_id, "e", None, None, "general", "free", False, 0, "m", 0, "ok", text=ITEM)
-    example: Example[Any] = Example(prompt, pairs=[pair], rationales=[why, replace(why, rationale_id="r2", text="Better.")])
+    why = Rationale(
+        prompt.prompt_id, "r1", pair.pair_id, "e", None, None, "general", "free", False, 0, "m", 0, "ok", text=ITEM
+    )
+    example: Example[Any] = Example(
+        prompt, pairs=[pair], rationales=[why, replace(why, rationale_id="r2", text="Better.")]
+    )
     found = decided(Decontaminate(lists=lists), [example])
     assert found.reasons("rationale") == {"contaminated": 1, "kept": 1}
     assert found.reasons("pair") == {"kept": 1}
@@ -107,7 +111,10 @@ def test_rationales_are_looked_at_and_fall_alone(lists: dict[str, Any]) -> None:
 
 def test_hits_may_only_be_noted(lists: dict[str, Any]) -> None:
     found = decided(Decontaminate(lists=lists, drop=False), [asked(f"Please: {ITEM}?", (ITEM, "no"))])
-    assert [(v.subject, v.keep, v.hits) for v in found.verdicts] == [("prompt", True, ("one",)), ("pair", True, ("one",))]
+    assert [(v.subject, v.keep, v.hits) for v in found.verdicts] == [
+        ("prompt", True, ("one",)),
+        ("pair", True, ("one",)),
+    ]
 
 
 def test_a_list_is_part_of_the_recipe_by_its_content(lists: dict[str, Any], tmp_path: Path) -> None:
@@ -124,5 +131,5 @@ def test_a_list_that_is_not_there_or_has_no_such_column_is_told_of(lists: dict[s
     with pytest.raises(PlanError, match=r"lists\.one: .*one\.jsonl has no text in column question"):
         Decontaminate(lists=wrong).check()
     missing = {"one": {**lists["one"], "path": "nowhere.jsonl"}}
-    with pytest.raises(PlanError, match="no file at 'nowhere.jsonl'"):
+    with pytest.raises(PlanError, match=r"no file at 'nowhere\.jsonl'"):
         Decontaminate(lists=missing).check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -37,7 +38,9 @@ def test_variants_of_a_base_prompt_are_one_cluster_and_stay_together() -> None:
 
 
 def test_a_system_prompt_does_not_make_another_question() -> None:
-    told = replace(prompt_of(LONG), messages=(Message("system", "Be brief. " * 20), Message("user", LONG)), prompt_id="x")
+    told = replace(
+        prompt_of(LONG), messages=(Message("system", "Be brief. " * 20), Message("user", LONG)), prompt_id="x"
+    )
     found = decided(Dedup(), [asked(LONG), Example(told)])
     assert len({v.cluster for v in found.verdicts}) == 1
 
@@ -94,7 +97,7 @@ def test_an_answer_that_many_prompts_share_is_a_template() -> None:
 
 def test_a_group_that_loses_a_member_is_dropped_whole() -> None:
     prompt = prompt_of("2+2?")
-    group = {"group_id": "g", "group_size": 2}
+    group: dict[str, Any] = {"group_id": "g", "group_size": 2}
     pairs = [pair_of(prompt, "4", "5", **group), pair_of(prompt, "6", "7", **group),
              pair_of(prompt, "5", "4", "checker"), pair_of(prompt, "8", "9", group_id="h", group_size=2)]  # fmt: skip
     found = decided(Dedup(), [Example(prompt, pairs=pairs)])
@@ -111,11 +114,17 @@ def test_a_cluster_keeps_its_clearest_pairs() -> None:
     assert sorted(p.score_gap or 0 for p in found.kept(examples)) == [0.5, 0.5, 0.9, 0.9, 0.9, 0.9]
 
 
-TEXTS = st.sampled_from([LONG, LONG.upper(), LONG.replace("year", "week"), "Name three rivers.", "name three  rivers.", "?"])
+TEXTS = st.sampled_from(
+    [LONG, LONG.upper(), LONG.replace("year", "week"), "Name three rivers.", "name three  rivers.", "?"]
+)
 
 
 @given(
-    st.lists(st.tuples(TEXTS, st.sampled_from("abc"), st.sampled_from("abc"), st.sampled_from(AUTHORITY)), min_size=1, max_size=12),
+    st.lists(
+        st.tuples(TEXTS, st.sampled_from("abc"), st.sampled_from("abc"), st.sampled_from(AUTHORITY)),
+        min_size=1,
+        max_size=12,
+    ),
     st.randoms(),
     st.integers(1, 5),
 )

@@ -117,7 +117,9 @@ def test_a_thousand_copies_are_linked_without_a_million_comparisons() -> None:
 
 
 @given(st.integers(1, 12), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=20), st.randoms())
-def test_clusters_do_not_depend_on_the_order_of_the_links(n: int, links: list[tuple[int, int]], draw: random.Random) -> None:
+def test_clusters_do_not_depend_on_the_order_of_the_links(
+    n: int, links: list[tuple[int, int]], draw: random.Random
+) -> None:
     links = [(a % n, b % n) for a, b in links]
     first, second = Clusters(n), Clusters(n)
     for a, b in links:
