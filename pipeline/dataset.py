@@ -86,6 +86,7 @@ class Verdicts:
 
     def __init__(self, rows: Iterable[Verdict]) -> None:
         self._of: dict[tuple[str, str], list[Verdict]] = {}
+        self._given: set[str] = set()
         for row in rows:
             self._of.setdefault((row.subject, row.subject_id), []).append(row)
 
@@ -101,6 +102,10 @@ class Verdicts:
         said = self._of.get((subject, getattr(row, f"{subject}_id")), [])
         if any(not v.keep for v in said):
             return None
+        if isinstance(row, Pair) and said:  # two jobs may make the same pair: one verdict, one row
+            if row.pair_id in self._given:
+                return None
+            self._given.add(row.pair_id)
         about = [*self._of.get(("prompt", row.prompt_id), ()), *said]
         split = _last([v.split for v in about])
         if isinstance(row, Prompt):

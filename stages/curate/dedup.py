@@ -13,7 +13,7 @@ from pipeline.pair import Pair
 from pipeline.records import Embedding, Record
 from pipeline.stage import Context
 from stages.curate.clusters import Clusters
-from stages.curate.duplicates import drop_repeats, drop_templates
+from stages.curate.duplicates import drop_cycles, drop_repeats, drop_templates
 from stages.curate.minhash import band_count
 from stages.curate.near import link_alike, near_duplicates, note_prompts
 from stages.curate.notes import Survivors, note_pairs, noted_pairs, prompt_verdicts, together
@@ -21,7 +21,7 @@ from stages.curate.notes import Survivors, note_pairs, noted_pairs, prompt_verdi
 
 class Dedup(DatasetStage):
     """Order and reasons: prompts `exact_duplicate`, `near_duplicate`; pairs `contradiction`, `exact_duplicate`,
-    `response_template`, `incomplete_group`, `over_cluster_cap` (docs/curation.md).
+    `intransitive`, `response_template`, `incomplete_group`, `over_cluster_cap` (docs/curation.md).
 
     Every prompt gets the id of its cluster: by it `split` keeps near-duplicates together. Before pairs are made it can
     drop near-duplicate prompts; after, it looks at the pairs too.
@@ -56,6 +56,7 @@ class Dedup(DatasetStage):
         pairs = [p for p in noted_pairs(data.map(note_pairs)) if p.prompt_id not in gone]
         found = Survivors(pairs, ctx.run_seed)
         drop_repeats(found)
+        drop_cycles(found)
         if self.template_prompts is not None:
             drop_templates(found, self.template_prompts)
         found.drop_broken_groups()

@@ -32,8 +32,8 @@ class Noted(Struct, frozen=True, gc=False):
     rater: str
     authority: int  # of the label's source: 0 is believed before 1 (spec pairs V14)
     strength: float  # how clear the preference is; more is clearer, 0 where nothing says so
-    arms: int  # of what is compared, whichever way round
-    chosen_first: bool  # which way round
+    winner: int  # the chosen arm with its history, under its context
+    loser: int
     chosen_text: int  # what the assistant says in the chosen arm
     longer: int  # 1: the chosen arm is the longer one, -1: the rejected, 0: neither
 
@@ -69,8 +69,8 @@ def _noted(pair: Pair, cluster: str | None) -> Noted:
         rater=pair.rater.rater_id if pair.rater else "",
         authority=AUTHORITY.index(pair.label_source) if pair.label_source in AUTHORITY else len(AUTHORITY),
         strength=abs(gap or 0.0),
-        arms=digest(pair.context_id or "", *sorted((chosen, rejected))),
-        chosen_first=chosen < rejected,
+        winner=digest(pair.context_id or "", chosen),
+        loser=digest(pair.context_id or "", rejected),
         chosen_text=digest(spaced((pair.assistant_prefix or "") + _said(pair.chosen_messages))),
         longer=_longer(pair),
     )

@@ -77,9 +77,9 @@ class FinishedRun:
     def records(self, shard: int, wanted: set[str]) -> Iterator[Record]:
         """Each prompt that has wanted pairs, with these and their rationales behind it."""
         verdicts = Verdicts(self._read(Verdict, shard))
-        pairs = {p.pair_id: p for p in self._read(Pair, shard) if p.pair_id in wanted}
+        pairs = {p.pair_id: p for p in reversed(self._read(Pair, shard)) if p.pair_id in wanted}
         behind: dict[str, list[Record]] = {}
-        for row in (*pairs.values(), *[r for r in self._read(Rationale, shard) if r.pair_id in pairs]):
+        for row in (*reversed(pairs.values()), *[r for r in self._read(Rationale, shard) if r.pair_id in pairs]):
             if (seen := verdicts.apply(row)) is not None:
                 behind.setdefault(row.prompt_id, []).append(seen)
         for prompt in self._convert(Prompt, self._rows(self.source, shard)):

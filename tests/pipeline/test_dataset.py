@@ -87,6 +87,13 @@ def test_a_pair_takes_over_what_was_found_of_its_prompt_and_of_itself() -> None:
     assert Verdicts(found).cluster("p") == "c"
 
 
+def test_a_pair_that_two_jobs_made_is_seen_once_where_it_was_decided_about() -> None:
+    verdicts = Verdicts([said("pair", PAIR.pair_id)])
+    assert [verdicts.apply(PAIR), verdicts.apply(PAIR)] == [PAIR, None]
+    undecided = Verdicts([said("prompt", "p")])
+    assert [undecided.apply(PAIR), undecided.apply(PAIR)] == [PAIR, PAIR]
+
+
 def test_what_is_noted_comes_in_the_order_of_the_shards() -> None:
     def backwards(look: Any) -> Iterator[tuple[int, Columns]]:
         return ((shard, look([shard] * shard)) for shard in (3, 1, 0, 2))

@@ -75,6 +75,20 @@ def test_of_opposite_labels_the_better_authority_stays_and_equal_ones_fall(first
     assert kept == ([] if ranks[0] == ranks[1] else [pairs[0] if ranks[0] < ranks[1] else pairs[1]])
 
 
+def test_pairs_that_run_in_a_circle_fall_but_for_those_that_are_believed_more() -> None:
+    prompt = prompt_of("2+2?")
+    ring = [pair_of(prompt, arms[0], arms[1]) for arms in ("ab", "bc", "cd", "da", "ax", "yb")]
+    found = decided(Dedup(), [Example(prompt, pairs=ring)])
+    assert found.reasons("pair") == {"intransitive": 4, "kept": 2}
+    checked = [
+        pair_of(prompt, arms[0], arms[1], "checker" if arms in ("ab", "bc") else "judge")
+        for arms in ("ab", "bc", "ca", "cd")
+    ]
+    found = decided(Dedup(), [Example(prompt, pairs=checked)])
+    assert found.reasons("pair") == {"intransitive": 1, "kept": 3}
+    assert found.of(checked[2].pair_id).reason == "intransitive"
+
+
 def test_opposite_labels_under_different_contexts_are_no_contradiction() -> None:
     prompt = prompt_of("2+2?")
     arms = [("4", "5", "terse"), ("5", "4", "playful")]
