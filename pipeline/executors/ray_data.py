@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,9 +17,9 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
+from pipeline import errors
 from pipeline.dataset import Columns, Look
-from pipeline.errors import EngineError, PrefsynthError
-from pipeline.replica import Setup, task_worker
+from pipeline.replica import task_worker
 
 BLOCKS = 256  # at most; each costs some 8 ms
 _Packed = dict[str, tuple[str, list[int], bytes] | list[str] | list[bytes]]
@@ -27,7 +28,7 @@ _Packed = dict[str, tuple[str, list[int], bytes] | list[str] | list[bytes]]
 def look_at_shards(setup: Any, job: str, look: Look, n_shards: int, cpus: int) -> Iterator[tuple[int, Columns]]:
     """(shard, what `look` noted), in no order. setup: a reference to the workers' Setup.
 
-    Raises what `look` raised, and EngineError when workers died.
+    Raises what `look` raised (RunError for what is none of our errors), and EngineError when workers died.
     """
     import ray.data  # half a second, for runs that have a dataset stage
 
@@ -42,25 +43,44 @@ def look_at_shards(setup: Any, job: str, look: Look, n_shards: int, cpus: int) -
     )  # fmt: skip
     try:
         for batch in noted.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
-            for shard, packed in zip(batch["shard"], batch["noted"], strict=True):
+            for shard, packed, failure in zip(batch["shard"], batch["noted"], batch["failure"], strict=True):
+                if failure:
+                    raise failed(job, int(shard), failure)
                 yield int(shard), unpack(packed)
     except RayError as error:
-        cause = getattr(error, "cause", None)
-        while cause is not None and not isinstance(cause, PrefsynthError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        raise cause or EngineError(f"job {job}: Ray Data: {str(error).strip().splitlines()[-1]}") from None
+        raise errors.EngineError(
+            f"job {job}: workers died ({str(error).strip().splitlines()[0]}); run it again"
+        ) from None
 
 
 def _look(batch: Columns, setup: list[Any], job: str, look: Look) -> dict[str, Any]:
-    worker = task_worker(_setup(setup[0]))
+    """A row per shard. What `look` raises travels as text: of an exception Ray Data leaves neither type nor message."""
     shards = [int(shard) for shard in batch["item"]]
-    noted = [pack(look(worker.examples(job, shard))) for shard in shards]
-    return {"shard": np.array(shards), "noted": np.array([*noted, b""], dtype=object)[:-1]}
+    noted, failures = [], []
+    for shard in shards:
+        try:
+            noted.append(pack(look(task_worker(ray.get(setup[0])).examples(job, shard))))
+            failures.append("")
+        except Exception as error:
+            noted.append(b"")
+            failures.append("\n".join((type(error).__name__, str(error), traceback.format_exc())))
+    return {"shard": np.array(shards), "noted": _objects(noted), "failure": _objects(failures)}
 
 
-def _setup(reference: Any) -> Setup:
-    setup: Setup = ray.get(reference)
-    return setup
+def _objects(values: list[Any]) -> np.ndarray:
+    return np.fromiter(values, dtype=object, count=len(values))
+
+
+def failed(job: str, shard: int, failure: str) -> Exception:
+    """The error that `_look` wrote down: one of ours as it was, any other as a RunError with its traceback."""
+    name, message, trace = failure.split("\n", 2)
+    known = getattr(errors, name, None)
+    if isinstance(known, type) and issubclass(known, errors.PrefsynthError):
+        error: Exception = known(message)
+    else:
+        error = errors.RunError(f"job {job}, shard {shard}: {name}: {message}")
+        error.add_note(trace)
+    return error
 
 
 def pack(columns: Columns) -> bytes:
@@ -79,5 +99,5 @@ def unpack(packed: bytes) -> Columns:
         if len(value) == 3 and isinstance(value[1], list):
             found[name] = np.frombuffer(value[2], dtype=value[0]).reshape(value[1])
         else:
-            found[name] = np.fromiter(value, dtype=object, count=len(value))
+            found[name] = _objects(value)
     return found

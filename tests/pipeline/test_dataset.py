@@ -14,8 +14,8 @@ import pytest
 
 from pipeline.dataset import Columns, Dataset, DatasetStage, Verdict, Verdicts
 from pipeline.decide import decide
-from pipeline.errors import RunError
-from pipeline.executors.ray_data import pack, unpack
+from pipeline.errors import PlanError, RunError
+from pipeline.executors.ray_data import failed, pack, unpack
 from pipeline.pair import Pair
 from pipeline.plan import make_plan
 from pipeline.records import Candidate, Message, Prompt
@@ -118,6 +118,14 @@ def test_columns_travel_between_processes_as_they_are() -> None:
         assert found[name].tolist() == column.tolist()
 
 
+def test_what_went_wrong_in_another_process_is_told_as_it_was() -> None:
+    ours = failed("dedup", 3, "PlanError\nno file at 'x'; put it back\nTraceback …")
+    assert (type(ours), str(ours)) == (PlanError, "no file at 'x'; put it back")
+    bug = failed("dedup", 3, "ValueError\na bug\nTraceback …\n  line")
+    assert (type(bug), str(bug)) == (RunError, "job dedup, shard 3: ValueError: a bug")
+    assert bug.__notes__ == ["Traceback …\n  line"]
+
+
 def test_later_jobs_obey_and_the_counts_say_what_was_dropped(site: Site) -> None:
     totals = site.run(curated(site)).totals
     kept = {p for p, keep in rows(site, "prompts_once", "subject_id", "keep") if keep}
@@ -198,8 +206,6 @@ def test_lost_verdicts_are_decided_again_byte_by_byte(site: Site, lost: list[str
 
 
 def test_a_changed_field_is_refused_and_rebuild_redoes_what_obeyed(site: Site) -> None:
-    from pipeline.errors import PlanError
-
     config = curated(site)
     site.run(config)
     config["jobs"][5]["pairs_per_cluster"] = 1
