@@ -26,6 +26,7 @@ TABLES = (
     "abacus",
     "rationales",
     "injection",
+    "aggregate",
     "search_speed",
     "search_cost",
     "search_quality",

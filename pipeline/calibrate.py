@@ -44,7 +44,7 @@ def calibrate(gold: str, to: str, config: Mapping[str, Any] | None = None, name:
         **{key: given[key] for key in KEPT if key in given},
         "name": name,
         "max_reject_rate": 1.0,
-        "jobs": [{"stage": "gold_items", "name": "gold", "path": gold}, *jobs, {"stage": "calibrate"}],
+        "jobs": [{"stage": "gold_items", "path": gold}, *jobs, {"stage": "calibrate"}],
     }
     if config is not None:
         _write(execute(data), target)
@@ -59,7 +59,7 @@ def _write(driver: Driver, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     for file, path in (("calibration.json", target), ("report.html", target.with_suffix(".html"))):
         path.write_text(driver.store.read_text("calibrate", file) or "", encoding="utf-8")
-    totals = driver.totals["gold"]
+    totals = driver.totals["gold_items"]
     print(f"{target} and {target.with_suffix('.html')}: {totals.kept:,} of {totals.rows_in:,} gold rows")
-    for what, n in sorted((driver.totals["gold"].counts | driver.totals["calibrate"].counts).items()):
+    for what, n in sorted((totals.counts | driver.totals["calibrate"].counts).items()):
         print(f"  {what}: {n:,}")

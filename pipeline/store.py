@@ -8,6 +8,7 @@ commit. Bytes depend on rows and counts alone: no time, host or path is stored.
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import os
 import types
@@ -89,6 +90,8 @@ def from_table(cls: type[R], table: pa.Table) -> list[R]:
     columns = {n: table.column(n).to_pylist() for n in cls.__struct_fields__ if table.schema.get_field_index(n) >= 0}
     for name in nested.keys() & columns.keys():
         columns[name] = msgspec.convert(columns[name], nested[name])
+    if [p.name for p in inspect.signature(cls).parameters.values() if p.kind != p.KEYWORD_ONLY] == list(columns):
+        return list(map(cls, *columns.values()))  # a third of the time
     return [cls(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
 
 

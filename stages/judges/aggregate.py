@@ -21,6 +21,7 @@ from pipeline.records import Candidate, Judgment, Prompt, Record, Reject
 from pipeline.stage import Context, Example, Stage
 from pipeline.tokenizer import check_tokenizer, load_tokenizer
 from stages.judges.calibration_file import Calibration, read_calibration
+from stages.judges.evidence import judge_name
 from stages.judges.labels import FLIP_CONFIDENCE, TIE_DELTA
 from stages.judges.panel import Rules
 from stages.judges.preferences import Preferences, prefer
@@ -34,8 +35,8 @@ from stages.pairs.truncation import TrainingLength
 class Aggregate(Stage):
     """Chooses pairs by what a jury of judges thinks; with `relabel` it decides what becomes of the pairs there are.
 
-    jobs: judging jobs that count; default: all. Checks of mode `tool` always count.
-    second_opinion: judging jobs that form, with the reward models, the signal that is independent of the jury. A label
+    judges: who counts, by job (`compare`) or by job and model (`recorded:gpt-4`); default: all. Checks always count.
+    second_opinion: those of them that form, with the reward models, the signal that is independent of the jury. A label
     is only turned round when both are against it (`relabel`).
     calibration: a file made by `prefsynth calibrate`; its content is part of the recipe, its path is not. Without one
     all judges weigh the same.
@@ -50,7 +51,7 @@ class Aggregate(Stage):
     not_identity: ClassVar[frozenset[str]] = frozenset({"calibration"})
 
     relabel: bool = False
-    jobs: tuple[str, ...] = ()
+    judges: tuple[str, ...] = ()
     second_opinion: tuple[str, ...] = ()
     calibration: str | None = None
     domain: str | None = None
@@ -94,9 +95,10 @@ class Aggregate(Stage):
     async def process(self, example: Example[Candidate | Judgment | Pair], ctx: Context) -> list[Pair | Reject]:
         """The pairs of one prompt, and a reject for each that is refused. Raises PlanError: a judge not calibrated."""
         candidates = _usable(example.candidates, ctx)
-        judgments = example.judgments
-        if self.jobs:
-            judgments = [j for j in judgments if j.mode == "tool" or j.job in (*self.jobs, *self.second_opinion)]
+        judgments: Sequence[Judgment] = example.judgments
+        if self.judges:
+            named = {*self.judges, *self.second_opinion}
+            judgments = [j for j in judgments if j.mode == "tool" or j.job in named or judge_name(j) in named]
         found = prefer(candidates, judgments, self._rules, self.tie_delta, not self.exclude_same_family)
         if self.relabel:
             texts = {c.candidate_id: c.text for c in candidates}
@@ -188,7 +190,7 @@ class Aggregate(Stage):
 
     @functools.cached_property
     def _params_json(self) -> str:
-        names = {"strategy", "max_pairs", "k", "m", "jobs", "tie_delta", "quorum", "both_orders", "domain"}
+        names = {"strategy", "max_pairs", "k", "m", "judges", "tie_delta", "quorum", "both_orders", "domain"}
         fields = self.model_dump(mode="json", include={*names, "calibration_sha256"})
         return msgspec.json.encode(fields, order="sorted").decode()
 

@@ -32,8 +32,9 @@ class JudgeCalibration(Strict):
     """One judge on the gold items. Rates are shares of calls, accuracies count a judge's tie as ½ and leave gold ties out.
 
     temperature: log-odds (kind pairwise, rm) or score differences on [0, 1] (score) are divided by it; None where
-    larger means worse. position_bias: mean logit towards what is shown first. length_slope: logits per tanh(Δ/std);
-    length_effect: the same at equal quality. both_orders: False for a judge that was never asked in both.
+    larger means worse. position_bias: mean logit towards what is shown first. length_slope: calibrated
+    logits per tanh(Δ/std); length_effect: the same at equal quality. both_orders: False for a judge that was never asked
+    in both.
     """
 
     kind: Literal["pairwise", "score", "rm"]
@@ -66,8 +67,8 @@ class JudgeCalibration(Strict):
         return self.domains[domain].weight if domain in self.domains else self.weight
 
     def excess_length(self, gold_slope: float) -> float:
-        """Logits per tanh(Δ/std) to take off: its pull to length at equal quality, if it exceeds that of the labels."""
-        return max(0.0, self.length_effect) if self.length_slope > gold_slope else 0.0
+        """Logits per tanh(Δ/std) to take off: its pull to length at equal quality, as far as length is worth less."""
+        return max(0.0, min(self.length_effect, self.length_slope - gold_slope))
 
 
 class GoldItems(Strict):

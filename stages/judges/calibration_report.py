@@ -18,14 +18,17 @@ STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse;font-size:.86rem}
 .wide{overflow-x:auto}th,td{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}.off td{color:#999}figure{display:inline-block;width:26rem;margin:0 1rem 1rem 0}
+th:first-child,td:first-child{text-align:left}.off td{color:#999}
+figure{display:inline-block;vertical-align:top;width:26rem;margin:0 1rem 1rem 0}
 figcaption{font-weight:600}svg{width:100%}svg text{font-size:11px;fill:#444}.grid{stroke:#eee}
-.keys span{margin-right:.8rem;font-size:.8rem}.keys i{display:inline-block;width:.7rem;height:.7rem;margin-right:.25rem}
+.keys span{display:inline-block;margin-right:.8rem;font-size:.8rem}
+.keys i{display:inline-block;width:.7rem;height:.7rem;margin-right:.25rem}
 """
 COLUMNS = (
     "judge", "n", "accuracy", "Wilson low", "weight", "temperature", "bias", "|bias|", "consistent", "parsed", "refused",
     "ties", "length slope", "length effect", "ECE", "Brier", "κ",
 )  # fmt: skip
+SHOWN = 6  # judges in a plot, the best ones
 FEW_ADVERSARIAL = 0.3  # share of gold items below which weights say little about hard cases
 
 
@@ -90,9 +93,10 @@ def _jury(calibration: Calibration) -> str:
 
 
 def _plots(items: Items, calibration: Calibration, juries: Juries) -> list[str]:
-    raw = read(items.evidence).raw
-    heat = [judge.temperature for judge in calibration.judges.values()]
-    curves = {n: row / t for n, row, t in zip(calibration.judges, raw, heat, strict=True) if t is not None}
+    raw = dict(zip(calibration.judges, read(items.evidence).raw, strict=True))
+    enabled = {n: j for n, j in calibration.judges.items() if j.enabled and j.temperature}
+    best = sorted(enabled, key=lambda name: -(enabled[name].accuracy or 0))[:SHOWN]
+    curves = {name: raw[name] / (enabled[name].temperature or 1) for name in best}
     single = juries.calibrated if np.isfinite(juries.calibrated).any() else jury_of(items, calibration)
     shown = {"equal votes": juries.equal, "calibrated jury": single, **curves}
     reliable, risky = [Curve("perfect", ((0.5, 0.5), (1, 1)), dashed=True)], []

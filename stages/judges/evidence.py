@@ -8,7 +8,7 @@ opinions but outcomes, and are kept apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,10 @@ from stages.judges.swap import Floats, laplace
 NO_OPINION = SIGNALS | {"tool", "meta"}  # outcomes, what is measured rather than judged, and what an author wrote
 HARD = frozenset({0.0, 0.5, 1.0})  # verdicts without probabilities
 
+Pairs = Mapping[
+    tuple[str, ...], tuple[int, int]
+]  # two candidates -> column, and 1 where they stand the other way there
+
 
 class Judge(NamedTuple):
     """Who speaks. `kind`: pairwise, score or rm; `template_hash` None where there was no template."""
@@ -30,6 +34,10 @@ class Judge(NamedTuple):
     job: str
     judge_id: str
     template_hash: str | None
+
+    def among(self, names: Collection[str]) -> bool:
+        """Whether `names` names it: by its job, or as `job:judge_id`."""
+        return self.job in names or self.name in names
 
 
 class Evidence(NamedTuple):
@@ -68,21 +76,23 @@ def gather(candidates: Sequence[Candidate], judgments: Sequence[Judgment], own_t
     for judgment in judgments:
         if judgment.mode not in NO_OPINION:
             rows.setdefault(judge_name(judgment), []).append(judgment)
-    places = {candidate.candidate_id: i for i, candidate in enumerate(candidates)}
-    n = len(candidates)
+    names = [candidate.candidate_id for candidate in candidates]
+    n = len(names)
     shape = (len(rows), n * (n - 1) // 2)
     ab, ba, gap = (np.full(shape, math.nan) for _ in range(3))
     speakers = tuple([_judge(name, rows[name]) for name in sorted(rows)])
     found = Evidence(speakers, ab, ba, gap, np.zeros(shape), np.zeros(shape))
+    pairs: dict[tuple[str, ...], tuple[int, int]] = {
+        (names[i], names[j]): (column(i, j, n), 0) for i in range(n) for j in range(i + 1, n)
+    }
+    pairs |= {(b, a): (place, 1) for (a, b), (place, _) in pairs.items()}
     for at, judge in enumerate(found.judges):
         mine = rows[judge.name]
         family = None if own_too else mine[0].judge_family
-        own = own_family(candidates, family) if family else frozenset()
-        known = {c: i for c, i in places.items() if c not in own}
-        if judge.kind == "pairwise":
-            _fill_pairwise(found, at, mine, known, n)
-        else:
-            _fill_scores(found, at, mine, known, n)
+        if family and (own := own_family(candidates, family)):
+            mine = [row for row in mine if own.isdisjoint(row.cand_ids)]
+        fill = _fill_pairwise if judge.kind == "pairwise" else _fill_scores
+        fill(found, at, mine, pairs)
     return found
 
 
@@ -98,37 +108,36 @@ def column(i: int, j: int, n: int) -> int:
     return i * (2 * n - i - 1) // 2 + j - i - 1
 
 
-def _fill_pairwise(found: Evidence, at: int, rows: Sequence[Judgment], known: Mapping[str, int], n: int) -> None:
-    sums: dict[tuple[int, int], list[float]] = {}  # (column, order) -> sum of values, number, number of hard ones
+def _fill_pairwise(found: Evidence, at: int, rows: Sequence[Judgment], pairs: Pairs) -> None:
+    tallies: dict[tuple[int, int], list[float]] = {}  # (column, order) -> sum of values, number, number of hard ones
     for row in rows:
-        first, second = (known.get(c) for c in row.cand_ids)
-        if first is None or second is None or row.order is None or row.status == "na":
+        seat = pairs.get(row.cand_ids)
+        if seat is None or row.order is None or row.status == "na":
             continue
-        turned = first > second
-        place = column(second, first, n) if turned else column(first, second, n)
+        place, turned = seat
+        tally = tallies.setdefault((place, row.order ^ turned), [0.0, 0, 0])
+        value = row.value
+        if value is not None and row.status == "ok":
+            tally[0] += 1 - value if turned else value
+            tally[1] += 1
+            tally[2] += row.logprob_source == "none" and value in HARD
+    for (place, order), (total, count, hard) in tallies.items():
         found.asked[at, place] = 1.0
-        if row.status != "ok" or row.value is None:
-            continue
-        tally = sums.setdefault((place, row.order ^ turned), [0.0, 0, 0])
-        tally[0] += 1 - row.value if turned else row.value
-        tally[1] += 1
-        tally[2] += row.logprob_source == "none" and row.value in HARD
-    for (place, order), (total, count, hard) in sums.items():
-        is_hard = hard == count
-        (found.ba if order else found.ab)[at, place] = laplace(total, count) if is_hard else total / count
-        found.hard[at, place] = is_hard
+        if count:
+            is_hard = hard == count
+            (found.ba if order else found.ab)[at, place] = laplace(total, int(count)) if is_hard else total / count
+            found.hard[at, place] = is_hard
 
 
-def _fill_scores(found: Evidence, at: int, rows: Sequence[Judgment], known: Mapping[str, int], n: int) -> None:
-    asked = sorted({known[c] for row in rows if row.status != "na" for c in row.cand_ids if c in known})
-    values: dict[int, float] = {}
+def _fill_scores(found: Evidence, at: int, rows: Sequence[Judgment], pairs: Pairs) -> None:
+    asked = {c for row in rows if row.status != "na" for c in row.cand_ids}
+    values: dict[str, float] = {}
     for candidate, score in candidate_scores(rows).items():
         value = score.scores[0].raw if found.judges[at].kind == "rm" and score.scores else score.value
-        if value is not None and candidate in known:
-            values[known[candidate]] = value
-    for position, i in enumerate(asked):
-        for j in asked[position + 1 :]:
-            place = column(i, j, n)
+        if value is not None:
+            values[candidate] = value
+    for (a, b), (place, turned) in pairs.items():
+        if not turned and a in asked and b in asked:
             found.asked[at, place] = 1.0
-            if i in values and j in values:
-                found.gap[at, place] = values[i] - values[j]
+            if a in values and b in values:
+                found.gap[at, place] = values[a] - values[b]

@@ -15,7 +15,8 @@ def length_term(differences: Floats, std: float) -> Floats:
 def length_effect(log_odds: Floats, truth: Floats, term: Floats) -> float:
     """λ of log-odds ≈ θ·truth + λ·term by least squares: the pull of length on a judge at equal quality, in logits.
 
-    truth: +1 a is better, −1 b is, 0 tie. Without an intercept, so that swapping a and b changes nothing.
+    truth: +1 a is better, −1 b is, 0 tie; all 0 gives the slope on length alone.
+    Without an intercept, so that swapping a and b changes nothing.
     """
     known = ~np.isnan(log_odds)
     if known.sum() < 2:

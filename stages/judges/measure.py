@@ -176,7 +176,7 @@ def _judge(items: Items, reading: Reading, k: int, overall: float, rules: Rules)
         enabled=low > rules.least and slope > 0,
         weight=accuracy_weight(shrunk),
         temperature=1 / slope if slope > 0 else None,
-        length_slope=c.fit_slope(term[answered], np.sign(raw[answered])),
+        length_slope=length_effect(calibrated, np.zeros_like(truth), term),
         length_effect=length_effect(calibrated, truth, term),
         tie_rate=float((raw[answered] == 0).mean()) if answered.any() else None,
         parse_rate=float(ok / asked) if asked else 0.0,

@@ -11,7 +11,7 @@ from stages.judges.calibration_file import Calibration
 from stages.judges.evidence import Evidence, Judge
 from stages.judges.jury import Opinion, hard_jury, soft_jury
 from stages.judges.length import length_controlled, length_term
-from stages.judges.swap import Floats, debias, logit
+from stages.judges.swap import Floats, logit
 
 UNCALIBRATED = {"pairwise": 1.0, "score": 0.25, "rm": 1.0}  # temperatures: a whole scale apart is worth 4 logits
 
@@ -47,11 +47,12 @@ def raw_log_odds(evidence: Evidence, two_orders: NDArray[np.bool_], bias: Floats
 
     two_orders: [judges], who needs both orders; bias: [judges], in logits, taken off what was seen in one order only.
     """
-    two, leaning = debias(evidence.ab, 1 - evidence.ba)
     ab, ba = logit(evidence.ab), logit(evidence.ba)
-    one = np.where(np.isnan(ab), ba + bias[:, None], ab - bias[:, None])
-    seen = np.where(np.isnan(two) & ~two_orders[:, None], one, two)
-    return np.where(np.isnan(evidence.gap), seen, evidence.gap), leaning
+    seen = (ab + ba) / 2  # `debias`, where both are P(i better) and not P(first shown wins)
+    if not two_orders.all():
+        one = np.where(np.isnan(ab), ba + bias[:, None], ab - bias[:, None])
+        seen = np.where(np.isnan(seen) & ~two_orders[:, None], one, seen)
+    return np.where(np.isnan(evidence.gap), seen, evidence.gap), (ab - ba) / 2
 
 
 def seat(evidence: Evidence, lengths: Floats, rules: Rules) -> Panel:
@@ -83,11 +84,10 @@ def seat(evidence: Evidence, lengths: Floats, rules: Rules) -> Panel:
 def _votes(evidence: Evidence, raw: Floats, leaning: Floats) -> tuple[Floats, Floats]:
     """(votes, consistent): the mean side of the orders, and whether there were two on the same side."""
     ab, ba = np.sign(evidence.ab - 0.5), np.sign(evidence.ba - 0.5)
-    orders = (~np.isnan(ab)).astype(np.float64) + ~np.isnan(ba)
-    sides = np.nan_to_num(ab) + np.nan_to_num(ba)
-    votes = np.where(orders > 0, sides / np.maximum(orders, 1), np.sign(raw))
-    consistent = np.where(np.isnan(leaning), np.nan, ab * ba > 0)
-    return np.where(np.isnan(raw), np.nan, votes), consistent
+    one = np.where(np.isnan(ab), ba, ab)
+    both = np.where(np.isnan(leaning), one, (ab + ba) / 2)
+    votes = np.where(np.isnan(both), np.sign(raw), both)
+    return np.where(np.isnan(raw), np.nan, votes), np.where(np.isnan(leaning), np.nan, ab * ba > 0)
 
 
 def deliberate(panel: Panel, rules: Rules, members: NDArray[np.bool_] | None = None) -> tuple[Opinion, Floats]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -42,8 +43,9 @@ def plot(
         f'<text transform="translate(11 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">{html.escape(axes[1])}</text>'
     )
     keys = []
-    for i, curve in enumerate(curves):
-        colour = "#999" if curve.dashed else COLOURS[i % len(COLOURS)]
+    colours = itertools.cycle(COLOURS)
+    for curve in curves:
+        colour = "#999" if curve.dashed else next(colours)  # the same curves have the same colours in every plot
         path = " ".join(f"{across(a):.1f},{up(b):.1f}" for a, b in curve.points)
         dash = ' stroke-dasharray="4 4"' if curve.dashed else ""
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"{dash}/>')

@@ -35,7 +35,7 @@ class Look(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """What it takes: how a jury is made, jobs of the second opinion, |p − ½| of a tie and of a flip."""
+    """What it takes: how a jury is made, judges of the second opinion, |p − ½| of a tie and of a flip."""
 
     rules: Rules
     second: tuple[str, ...]
@@ -72,8 +72,8 @@ def look_again(pair: Pair, found: Preferences, texts: Mapping[str, str], bar: Ba
 
 
 def opinions(found: Preferences, i: int, j: int, bar: Bar) -> list[float | None]:
-    """P(i better) by the jury, and by the second opinion: reward models and the jobs named for it."""
-    second = np.array([judge.kind == "rm" or judge.job in bar.second for judge in found.panel.judges], dtype=bool)
+    """P(i better) by the jury, and by the second opinion: reward models and the judges named for it."""
+    second = np.array([judge.kind == "rm" or judge.among(bar.second) for judge in found.panel.judges], dtype=bool)
     at, sign = column(min(i, j), max(i, j), len(found.places)), 1.0 if i < j else -1.0
     odds = [sign * float(deliberate(found.panel, bar.rules, who)[1][at]) for who in (~second, second)]
     return [None if o != o else float(sigmoid(o)) for o in odds]

@@ -15,7 +15,7 @@ CLIP = 1e-4  # a certain answer is worth ±9.2 logits, not infinity
 
 def logit(p: ArrayLike, clip: float = CLIP) -> Floats:
     """Log-odds of probabilities, which are clipped to [clip, 1 − clip]; NaN stays NaN. logit(1 − p) = −logit(p)."""
-    found = np.clip(np.asarray(p, dtype=np.float64), clip, 1 - clip)
+    found = np.minimum(np.maximum(np.asarray(p, dtype=np.float64), clip), 1 - clip)
     return np.asarray(np.log(found) - np.log1p(-found))
 
 
@@ -32,7 +32,6 @@ def debias(p_ab: ArrayLike, p_ba: ArrayLike) -> tuple[Floats, Floats]:
     return (ab - ba) / 2, (ab + ba) / 2
 
 
-def laplace(wins: ArrayLike, n: ArrayLike) -> Floats:
-    """Probability behind `wins` (ties ½) of n sampled verdicts, (k + ½) / (n + 1); NaN where n is 0."""
-    k, size = np.asarray(wins, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    return np.where(size > 0, (k + 0.5) / (size + 1), np.nan)
+def laplace(wins: float, n: int) -> float:
+    """Probability behind `wins` (ties ½) of n sampled verdicts, (k + ½) / (n + 1)."""
+    return (wins + 0.5) / (n + 1)

@@ -5,6 +5,7 @@ The format is docs/calibration.md. Verdicts name the answer that is better, neve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
@@ -18,6 +19,7 @@ from stages.pairs.select import same_text
 from stages.sources.columns import Row, conversation, number, optional_text, text
 
 LABELS = {"a": 1.0, "b": 0.0, "tie": 0.5}  # -> P(answer a is better)
+RECORDED = "recorded"  # the job of recorded judgments: a judge keeps its name whatever the job that reads it is called
 ORDERS = {"ab": 0, "ba": 1}
 STATUSES = frozenset(get_args(Status)) - {"ok"}
 
@@ -49,7 +51,7 @@ def gold_records(row: Row, job: str, source: Source, number_of_row: str, pairs: 
         Candidate(prompt_id, ids.content_hash("cand/1", prompt_id, models[i], i, answer), answer, job, i, models[i])
         for i, answer in enumerate(answers)
     ]
-    made: list[Record] = [prompt, *candidates, *_judgments(row, job, candidates)]
+    made: list[Record] = [prompt, *candidates, *_judgments(row, candidates)]
     if pairs and label in ("a", "b") and not same_text(*answers):
         better, worse = candidates if label == "a" else candidates[::-1]
         made.append(response_pair("given", prompt, better, worse, label_source="given"))
@@ -69,18 +71,18 @@ def _label(given: Any) -> str | None:
     raise Rejected("bad_label", f"label is {given!r:.40}; it must be a, b, tie or null")
 
 
-def _judgments(row: Row, job: str, candidates: list[Candidate]) -> Iterator[Judgment]:
+def _judgments(row: Row, candidates: list[Candidate]) -> Iterator[Judgment]:
     prompt_id, both = candidates[0].prompt_id, tuple([c.candidate_id for c in candidates])
     for judge, given in _named(row, "verdicts"):
         for order, sample, verdict in _verdicts(judge, given):
-            yield _judgment((prompt_id, job, judge), both, ("pairwise", order, sample), verdict)
+            yield _judgment((prompt_id, judge), both, ("pairwise", order, sample), verdict)
     for judge, given in _named(row, "rewards"):
         if not isinstance(given, list) or len(given) != 2:
             raise Rejected("bad_rewards", f"rewards.{judge} must be [reward of a, reward of b], found {given!r:.40}")
         for candidate, reward in zip(both, given, strict=True):
             value = number(reward)
             yield _judgment(
-                (prompt_id, job, judge), (candidate,), ("rm", None, 0), (value, "ok" if value is not None else "na")
+                (prompt_id, judge), (candidate,), ("rm", None, 0), (value, "ok" if value is not None else "na")
             )
 
 
@@ -114,22 +116,24 @@ def _verdict(said: Any) -> tuple[float | None, Status]:
 
 
 def _judgment(
-    who: tuple[str, str, str],
+    who: tuple[str, str],
     cand_ids: tuple[str, ...],
     call: tuple[str, int | None, int],
     said: tuple[float | None, Status],
 ) -> Judgment:
-    prompt_id, job, judge = who
+    prompt_id, judge = who
     mode, order, sample = call
     return Judgment(
         prompt_id=prompt_id,
         judgment_key=ids.content_hash("recorded/1", judge, cand_ids, mode, order, sample),
-        job=job,
+        job=RECORDED,
         mode=mode,
         judge_id=judge,
         cand_ids=cand_ids,
         status=said[1],
         value=said[0],
+        scale_min=-math.inf if mode == "rm" else 0.0,
+        scale_max=math.inf if mode == "rm" else 1.0,
         order=order,
         sample_idx=sample,
     )

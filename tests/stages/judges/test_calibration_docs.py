@@ -31,7 +31,7 @@ def test_a_recorded_judge_is_measured_on_pandalm(tmp_path: Path) -> None:
     (tmp_path / "gold.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items), encoding="utf-8")
     calibrate(str(tmp_path / "gold.jsonl"), str(tmp_path / "calibration.json"))
     found = json.loads((tmp_path / "calibration.json").read_text(encoding="utf-8"))
-    judge = found["judges"]["gold:gpt-3.5"]
+    judge = found["judges"]["recorded:gpt-3.5"]
     assert (found["gold"]["items"], judge["enabled"]) == (999, True)
     assert 0.75 < judge["accuracy"] < 0.85
     assert judge["parse_rate"] == pytest.approx(974 / 999)
