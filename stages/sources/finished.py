@@ -16,6 +16,7 @@ from pipeline.engine import resolve_path
 from pipeline.errors import PlanError
 from pipeline.pair import Pair
 from pipeline.records import Prompt, Rationale, Record
+from pipeline.stage import stage_class
 from stages.sources.readers import stamp_of
 
 R = TypeVar("R", bound=Record)
@@ -41,8 +42,8 @@ class FinishedRun:
             raise PlanError(
                 f"{path}: no pairs were made by {', '.join(sorted(missing))}; by: {', '.join(sorted(known)) or 'no job'}"
             )
-        if jobs:
-            self._tables[Pair] = [table for table in self._tables[Pair] if _job(table) in jobs]
+        wanted = set(jobs) or known - self._replaced(known)
+        self._tables[Pair] = [table for table in self._tables[Pair] if _job(table) in wanted]
         if not self._tables[Pair]:
             raise PlanError(f"{path} made no pairs, so there is nothing to mix")
         for job in (self.source, *sorted({_job(t) for cls in (Pair, Verdict) for t in self._tables[cls]})):
@@ -57,9 +58,7 @@ class FinishedRun:
     def content(self) -> str:
         """The recipes of what is read, and the sizes of their shards."""
         jobs = sorted({_job(table) for cls in (Pair, Verdict) for table in self._tables[cls]})
-        recipes = [
-            json.loads((self.folder / job / "job.json").read_text(encoding="utf-8"))["fingerprint"] for job in jobs
-        ]
+        recipes = [self._recipe(job)["fingerprint"] for job in jobs]
         sizes = [p.rsplit(":", 1)[0] for p in self.stamp().split(";")]
         return ";".join((*recipes, *sizes))
 
@@ -86,6 +85,16 @@ class FinishedRun:
             if (asked := verdicts.apply(prompt)) is not None and prompt.prompt_id in behind:
                 yield asked
                 yield from behind[prompt.prompt_id]
+
+    def _recipe(self, job: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / job / "job.json").read_text(encoding="utf-8"))
+        return found
+
+    def _replaced(self, makers: set[str]) -> set[str]:
+        """Jobs whose pairs a later one labelled again."""
+        recipes = [self._recipe(job)["recipe"] for job in makers]
+        stages = [(stage_class(r["stage"]).model_construct(**r["fields"]), r["inputs"]) for r in recipes]
+        return {job for stage, inputs in stages if Pair in stage.replaces() for job in inputs}
 
     def _with(self, marks: set[str]) -> list[str]:
         """Folders of the run that hold a table with these columns."""

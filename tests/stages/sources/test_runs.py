@@ -74,6 +74,23 @@ def test_counts_are_met_and_shares_are_exact(finished: Site, parts: dict[str, An
     assert mixed(finished, "other", [{**source(finished, **parts), "seed": 1}]) != ids
 
 
+def test_pairs_that_were_labelled_again_are_read_with_their_new_label(site: Site) -> None:
+    config = site.config(n=16, name="again")
+    config["jobs"].append({"stage": "aggregate", "relabel": True, "ambiguous": "flag"})
+    site.run(config)
+    site.run(site.config(name="m", jobs=[source(site, again={})]))
+    found, new, old = (labels(site, folder) for folder in ("m/runs.pairs", "again/aggregate", "again/pair_responses"))
+    assert found == new != old
+    assert found.keys() <= old.keys()
+
+
+def labels(site: Site, folder: str) -> dict[str, float | None]:
+    """Pair -> its probability, of all files of a table."""
+    files = sorted((site.folder / "runs" / folder).glob("*.parquet"))
+    rows = [row for file in files for row in pq.read_table(file, columns=["pair_id", "pref_prob"]).to_pylist()]
+    return {row["pair_id"]: row["pref_prob"] for row in rows}
+
+
 def test_a_run_that_goes_on_is_refused(finished: Site) -> None:
     (finished.folder / "runs/first/pair_responses/00001.parquet").unlink()
     with pytest.raises(PlanError, match=r"is not finished: job pair_responses has 3 of 4 shards; run it first"):
