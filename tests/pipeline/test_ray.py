@@ -158,6 +158,26 @@ def test_a_driver_that_is_stopped_leaves_no_process_and_a_run_that_goes_on(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_driver_that_is_stopped_while_ray_data_looks_leaves_no_process_and_goes_on(
+    site: Site, ray_config: dict[str, Any], number: signal.Signals
+) -> None:
+    ray_config["jobs"].insert(1, {"stage": "dedup", "threshold": 0.5})
+    whole = calm(site, ray_config)
+    path = site.save(ray_config)
+    with site.start("run", path) as process:
+        assert process.stderr is not None
+        assert any("deciding: dedup" in line for line in process.stderr)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == (5 if number == signal.SIGTERM else -signal.SIGKILL)
+    assert all_gone(process, site)
+    code, _, err = site.command("run", path)
+    assert code == 0, err
+    assert site.files() == whole
+
+
+@pytest.mark.slow
 def test_more_accelerators_than_there_are_is_a_plan_error(site: Site, ray_config: dict[str, Any]) -> None:
     ray_config["engines"] = engines(gpus=512)
     code, _, err = site.command("run", site.save(ray_config))
