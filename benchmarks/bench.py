@@ -34,6 +34,7 @@ TABLES = (
     "instructions",
     "instruction_labels",
     "context_labels",
+    "curation",
 )
 
 

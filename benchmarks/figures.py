@@ -73,14 +73,14 @@ class Watch:
         return self.usage
 
 
-def synth(config: dict[str, Any], folder: Path, *arguments: str) -> Usage:
+def synth(config: dict[str, Any], folder: Path, *arguments: str, watched: type[Watch] = Watch) -> Usage:
     """`prefsynth run` on a config in its own process. Raises CalledProcessError with its output."""
     file = folder / f"{config['name']}.yaml"
     file.write_text(yaml.safe_dump({**config, "runs_dir": str(folder / "runs")}), encoding="utf-8")
     command = [sys.executable, "-m", "pipeline.cli", "run", str(file), "--plain", *arguments]
     with (folder / "output.txt").open("w+", encoding="utf-8") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
-        watch = Watch(process.pid)
+        watch = watched(process.pid)
         code = process.wait()
         usage = watch.end()
         if code:

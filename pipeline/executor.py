@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from pipeline.dataset import Columns, Look
 from pipeline.worker import Outcome
 
 
@@ -25,6 +26,10 @@ class Executor(Protocol):
 
     async def run(self, job: str, shard: int) -> Outcome:
         """Runs one shard. Raises EngineError when it may be tried again elsewhere, any other error to stop the run."""
+        ...
+
+    def look(self, job: str, look: Look) -> Iterator[tuple[int, Columns]]:
+        """(shard, what `look` notes of the examples of `job` there) for every shard, in any order."""
         ...
 
     async def close(self, engines: Iterable[str]) -> None:

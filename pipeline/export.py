@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.alone import run_alone
 from pipeline.config import validate
+from pipeline.dataset import Verdict
 from pipeline.errors import PlanError
 from pipeline.report import open_run
 from pipeline.stage import stage_class
@@ -24,7 +25,8 @@ def export(path: str, folder: str, fields: Mapping[str, Any]) -> None:
         stage = validate(stage_class("export"), fields, "export")
     if lacking := [table_name(cls) for cls in stage.needs() if cls not in made_by]:
         raise PlanError(f"run {path} makes no {' and no '.join(lacking)}; jobs: {', '.join(jobs)}")
-    sources = [name for name, job in jobs.items() if {*stage.needs()} & {*job.stage.makes()}]
+    # dataset stages come along: what they dropped is not exported
+    sources = [name for name, job in jobs.items() if {*stage.needs(), Verdict} & {*job.stage.makes()}]
     told, counts = run_alone(run, folder, {"stage": "export", "from": sources, **fields})
     print(told)
     for name, n in sorted(counts.items()):

@@ -94,6 +94,13 @@ class Candidate(Record, frozen=True):
     ext_json: str | None = None
 
 
+class Embedding(Record, frozen=True):
+    """A prompt as a vector of length 1."""
+
+    model: str
+    vector: tuple[float, ...]
+
+
 class LabelProb(Part, frozen=True):
     """Probability of one label among the renormalised label tokens."""
 
@@ -118,8 +125,7 @@ class Judgment(Record, frozen=True):
 
     judgment_key: str
     job: str
-    # aspect, rubric, criterion, pairwise, listwise, rm, flr, relevance, self_certainty, likelihood, tool, meta; and of one
-    # context, named in `aspect`: context_compare, context_rate, context_effect
+    # aspect, rubric, criterion, pairwise, listwise, rm, flr, relevance, self_certainty, likelihood, icl, tool, meta, context_…
     mode: str
     judge_id: str
     cand_ids: tuple[str, ...]

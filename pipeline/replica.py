@@ -100,10 +100,15 @@ class Replica:
 _worker: tuple[str, Worker] | None = None  # of this task process, which Ray uses again for the next task
 
 
-def run_task(setup: Setup, job: str, shard: int) -> Outcome:
-    """Runs one shard of a job without an engine."""
+def task_worker(setup: Setup) -> Worker:
+    """This task process as a worker without engines."""
     global _worker
     if _worker is None or _worker[0] != setup.root:
         plan, store = setup.enter()
         _worker = (setup.root, Worker(plan, store, {}, setup.index))
-    return asyncio.run(_worker[1].run(job, shard))
+    return _worker[1]
+
+
+def run_task(setup: Setup, job: str, shard: int) -> Outcome:
+    """Runs one shard of a job without an engine."""
+    return asyncio.run(task_worker(setup).run(job, shard))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import secrets
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from pipeline import signals
+from pipeline.dataset import Dataset, DatasetStage
+from pipeline.decide import decide
 from pipeline.engine import EngineConfig
 from pipeline.errors import EngineDied, EngineError, Interrupted, RunError
 from pipeline.executor import Executor
@@ -55,22 +58,40 @@ class Driver:
         executor = self._executor()
         signals.take_over()
         try:
-            for names in phases(self.plan, self._staged(executor)):
+            staged, opened = self._staged(executor), set[str]()
+            for names in phases(self.plan, staged):
                 done = {name: self.store.done(name) for name in self.plan.jobs}
                 schedule = Schedule(self.plan, names, done, len(self.index.slices))
                 if schedule.over:
                     continue
-                needed = sorted({a for n in names if schedule.left[n] for a in self.plan.jobs[n].stage.engines()})
-                self.progress.say(f"starting engines: {', '.join(needed)}" if needed else "no engines needed")
-                await executor.open(needed)
-                self.progress.mark("engines_up", engines=needed)
+                if isinstance(self.plan.jobs[names[0]].stage, DatasetStage):
+                    self._decide(self.plan.jobs[names[0]], executor)
+                    continue
+                needed = {a for n in names if schedule.left[n] for a in self.plan.jobs[n].stage.engines()}
+                if staged and needed:  # else an engine outlives the dataset stages between its jobs
+                    await executor.close(sorted(opened - needed))
+                    opened &= needed
+                await self._open(executor, sorted(needed - opened))
+                opened |= needed
                 with signals.draining(self.stopping):
                     await self._work(schedule, executor)
                 self.progress.engines(await executor.stats())
-                await executor.close(needed)
         finally:
             await executor.stop()
         self._finish_jobs()
+
+    async def _open(self, executor: Executor, engines: Sequence[str]) -> None:
+        self.progress.say(f"starting engines: {', '.join(engines)}" if engines else "no further engines needed")
+        await executor.open(engines)
+        self.progress.mark("engines_up", engines=engines)
+
+    def _decide(self, job: Job, executor: Executor) -> None:
+        """A dataset stage, in this thread: a signal ends it at once, and nothing but the decision is lost."""
+        self.progress.say(f"deciding: {job.name}")
+        data = Dataset[Any](len(self.index.slices), functools.partial(executor.look, job.name))
+        for outcome in decide(self.plan, job, self.store, data):
+            self.totals[job.name].add(outcome.report)
+            self.progress.log(outcome)
 
     def _executor(self) -> Executor:
         if self.plan.config.executor == "local":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from pipeline.dataset import DatasetStage
 from pipeline.plan import Job, Plan
 
 Unit = tuple[str, int]
@@ -20,18 +21,18 @@ def lane_of(job: Job) -> str | None:
 
 
 def phases(plan: Plan, staged: bool) -> list[tuple[str, ...]]:
-    """Groups of jobs that are worked off one after the other: all at once, or split where the engines change."""
-    if not staged:
-        return [tuple(plan.jobs)]
+    """Groups of jobs that are worked off one after the other. A dataset stage is a group of its own, since it needs all
+    that is before it; `staged`: jobs are also parted where the engines change."""
     groups: list[list[str]] = []
     current: frozenset[str] = frozenset()
+    parted = True
     for name, job in plan.jobs.items():
-        engines = frozenset(job.stage.engines())
-        if not groups or (engines and current and engines != current):
+        engines, alone = frozenset(job.stage.engines()), isinstance(job.stage, DatasetStage)
+        if parted or alone or (staged and engines and current and engines != current):
             groups.append([])
             current = frozenset()
         groups[-1].append(name)
-        current = current or engines
+        current, parted = current or engines, alone
     return [tuple(g) for g in groups]
 
 

@@ -25,7 +25,7 @@ from pipeline.errors import PlanError
 from pipeline.journal import Journal
 from pipeline.pair import Pair
 from pipeline.prompts import Template, load_template
-from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
+from pipeline.records import Candidate, Embedding, Judgment, Prompt, Rationale, Record, Reject
 from pipeline.tree import Node, Ranking, Thumb, Trace, Tree
 
 R = TypeVar("R")
@@ -46,11 +46,13 @@ class Example(Generic[R]):
     traces: Sequence[Trace] = ()
     rankings: Sequence[Ranking] = ()
     thumbs: Sequence[Thumb] = ()
+    embeddings: Sequence[Embedding] = ()
+    cluster: str | None = None  # of near-duplicate prompts, where a dataset stage found them
 
 
 FIELD_OF: Mapping[type[Record], str] = {
     Candidate: "candidates", Judgment: "judgments", Rationale: "rationales", Pair: "pairs", Tree: "trees", Node: "nodes",
-    Trace: "traces", Ranking: "rankings", Thumb: "thumbs",
+    Trace: "traces", Ranking: "rankings", Thumb: "thumbs", Embedding: "embeddings",
 }  # fmt: skip
 
 
@@ -106,8 +108,7 @@ class Stage(BaseModel):
     def needs(self) -> tuple[type[Record], ...]:
         """Record types it reads beside the prompt, from the hint `example: Example[…]`."""
         hint = typing.get_type_hints(type(self).process).get("example")
-        found = (t for argument in typing.get_args(hint) for t in _record_types(argument))
-        return tuple(t for t in found if t is not Prompt)  # which every example has
+        return tables_in(hint)
 
     def makes(self) -> tuple[type[Record], ...]:
         """Record types it makes, from the return hint; the first is the job's table."""
@@ -209,6 +210,12 @@ class SourceStage(Stage):
 def stage_name(cls: type[Stage]) -> str:
     """The stage's name: the name of its file."""
     return cls.__module__.rsplit(".", 1)[-1]
+
+
+def tables_in(hint: Any) -> tuple[type[Record], ...]:
+    """The record types that `Example[A | B]` names, but for the prompt, which every example has."""
+    found = (t for argument in typing.get_args(hint) for t in _record_types(argument))
+    return tuple(t for t in found if t is not Prompt)
 
 
 def _record_types(hint: Any) -> tuple[type[Record], ...]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pipeline.dataset import Verdict, Verdicts
 from pipeline.engine import Engine
 from pipeline.errors import EngineError, PlanError, Rejected
 from pipeline.journal import Journal, JournaledEngine
@@ -60,7 +61,7 @@ class Worker:
         if isinstance(job.stage, SourceStage):
             rows, size = self._read_source(job, job.stage, shard)
         else:
-            examples = self._examples(job, shard)
+            examples = self.examples(job_name, shard)
             journal = self._journal(job, shard, ctx)
             with Watchdog(f"job {job.name}, shard {shard}, engine {', '.join(job.stage.engines()) or 'none'}",
                           self.plan.config.watchdog_s) as dog:  # fmt: skip
@@ -106,20 +107,24 @@ class Worker:
         rows = list(stage.read(Slice(start, stop, offset), self.index.duplicates, job.name))
         return rows, stop - start
 
-    def _examples(self, job: Job, shard: int) -> list[Example[Any]]:
-        """One example per prompt that no upstream job rejected, in the order of the source."""
+    def examples(self, job_name: str, shard: int) -> list[Example[Any]]:
+        """One example per prompt that no upstream job rejected or dropped, in the order of the source."""
+        job = self.plan.jobs[job_name]
         lost = {
             r.prompt_id for name in job.inputs[1:] for r in self._load(self.plan.jobs[name], Reject, shard)
             if r.subject == "prompt"
         }  # fmt: skip
-        prompts = self._load(self.plan.source, Prompt, shard)
-        examples: dict[str, Example[Any]] = {p.prompt_id: Example(p) for p in prompts if p.prompt_id not in lost}
+        verdicts = Verdicts(v for maker in self.plan.makers(job, Verdict) for v in self._load(maker, Verdict, shard))
+        prompts = [verdicts.apply(p) for p in self._load(self.plan.source, Prompt, shard) if p.prompt_id not in lost]
+        examples: dict[str, Example[Any]] = {
+            p.prompt_id: Example(p, cluster=verdicts.cluster(p.prompt_id)) for p in prompts if p is not None
+        }
         for cls in job.stage.needs():
             grouped: dict[str, list[Any]] = {prompt_id: [] for prompt_id in examples}
             for maker in self.plan.makers(job, cls):
                 for row in self._load(maker, cls, shard):
-                    if row.prompt_id in grouped:
-                        grouped[row.prompt_id].append(row)
+                    if row.prompt_id in grouped and (seen := verdicts.apply(row)) is not None:
+                        grouped[row.prompt_id].append(seen)
             for prompt_id, rows in grouped.items():
                 setattr(examples[prompt_id], FIELD_OF[cls], rows)
         return list(examples.values())

@@ -12,6 +12,7 @@ from pipeline.check import check
 from pipeline.config import read_config
 from pipeline.engine import resolve_path
 from pipeline.plan import make_plan
+from pipeline.run import execute
 
 CONFIGS = sorted(p.stem for p in resolve_path("configs").glob("*.yaml"))
 ROW = {
@@ -40,9 +41,27 @@ def _local(data: dict[str, Any], file: Path) -> dict[str, Any]:
         for alias, e in data.get("engines", {}).items()
     }
     source, *rest = data["jobs"]
-    if str(source["path"]).startswith("data/"):
+    if source["stage"] == "runs":
+        source = source | {"runs": [{"path": _finished(file)}]}
+    elif str(source["path"]).startswith("data/"):
         source = source | {"path": str(file)}
+    rest = [job | {"lists": {"items": _items(file)}} if "lists" in job else job for job in rest]
     return data | {"engines": engines, "jobs": [source, *rest]}
+
+
+def _finished(file: Path) -> str:
+    """A run that read the pairs of `file`."""
+    columns = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}
+    jobs = [{"stage": "prompts", "path": str(file), "columns": columns}]
+    config = {"name": "finished", "shard_size": 8, "executor": "local", "runs_dir": str(file.parent), "jobs": jobs}
+    return execute(config, plain=True, quiet=True).store.root
+
+
+def _items(file: Path) -> dict[str, Any]:
+    """A benchmark beside `file` that shares nothing with it."""
+    items = file.with_name("items.jsonl")
+    items.write_text(json.dumps({"question": "Who asks this?"}) + "\n", encoding="utf-8")
+    return {"path": str(items), "columns": ["question"]}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -57,7 +76,7 @@ def test_a_shipped_config_holds_on_rows_of_its_kind(
     made_by = (
         dict.fromkeys(("enrich", "grow", "recorded_trees"), "prompts")
         | dict.fromkeys(("abacus_search", "math_steps", "ultrainteract"), "search")
-        | {"contexts": "opposed", "abacus_contexts": "wishes"}
+        | {"contexts": "opposed", "abacus_contexts": "wishes", "mixture": "runs"}
     )
     assert f"{made_by.get(name, 'generate')}: 8 in, 0 rejected" in told
     last = {"grow": "evolve", "recorded_trees": "label_unpaired"}.get(name, "export")

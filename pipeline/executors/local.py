@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
+from pipeline.dataset import Columns, Look
 from pipeline.engine import EngineConfig
 from pipeline.live import LiveEngine
 from pipeline.plan import Plan
@@ -23,6 +24,7 @@ class LocalExecutor:
         self.engines = {alias: make_engine(alias, config) for alias, config in plan.engines.items()}
         self._slots = {alias: config.resources.slots for alias, config in plan.engines.items()}
         self._worker = Worker(plan, store, self.engines, index)
+        self._n_shards = len(index.slices)
 
     async def open(self, engines: Iterable[str]) -> None:
         """See Executor."""
@@ -40,6 +42,10 @@ class LocalExecutor:
     async def run(self, job: str, shard: int) -> Outcome:
         """See Executor."""
         return await self._worker.run(job, shard)
+
+    def look(self, job: str, look: Look) -> Iterator[tuple[int, Columns]]:
+        """See Executor."""
+        return ((shard, look(self._worker.examples(job, shard))) for shard in range(self._n_shards))
 
     async def close(self, engines: Iterable[str]) -> None:
         """See Executor."""

@@ -11,15 +11,17 @@ import contextlib
 import math
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
+from pipeline.dataset import Columns, Look
 from pipeline.engine import EngineConfig, Resources
 from pipeline.errors import EngineDied, EngineError, PlanError
+from pipeline.executors.ray_data import look_at_shards
 from pipeline.plan import Plan
 from pipeline.replica import Replica, Setup, run_task
 from pipeline.stage import SourceIndex
@@ -50,6 +52,7 @@ class RayExecutor:
         except SystemExit:  # what ray.init makes of a SIGTERM
             raise KeyboardInterrupt from None
         self._cpus = max(1, int(_cluster().get("CPU", 1)))
+        self._n_shards = len(index.slices)
         self._setup = ray.put(Setup(data, store.root, index, os.getcwd()))
         # A replica reads no source. What it is made of travels by value: an object could be lost before a restart.
         no_index = SourceIndex(rows=0, content="", stamp="", slices=())
@@ -117,6 +120,10 @@ class RayExecutor:
         except RayError as error:
             raise _cause(error, f"job {job}, shard {shard}: a worker process died") from None
         return outcome
+
+    def look(self, job: str, look: Look) -> Iterator[tuple[int, Columns]]:
+        """See Executor; through Ray Data."""
+        return look_at_shards(self._setup, job, look, self._n_shards, self._cpus)
 
     def _revive(self, seat: _Seat) -> None:
         """Takes a replica out until it answers again; Ray restarts its process meanwhile."""

@@ -44,7 +44,8 @@ def format_of(name: str) -> tuple[Format, str]:
 
 
 class Export(Stage):
-    """Writes rows in one trainer's format. Counts: `exported` + every `refused:<reason>` = rows of the table."""
+    """Writes rows in one trainer's format. Counts: `exported` + every `refused:<reason>` + `other_split` = rows of
+    the table."""
 
     version: ClassVar[int] = 2
 
@@ -56,6 +57,7 @@ class Export(Stage):
     margin: bool = False  # add the calibrated margin; pairs without one are refused
     scores: bool = False  # add the scores of both arms; pairs without are refused
     license: str = "unknown"  # of the dataset, for its card
+    split: str | None = None  # only prompts of this split
 
     @field_validator("format")
     @classmethod
@@ -94,6 +96,9 @@ class Export(Stage):
     async def process(self, example: Example[Record], ctx: Context) -> Sequence[Record]:
         """The rows of one prompt; every row of the table that has none is a reject with its reason."""
         items: Sequence[Record] = getattr(example, FIELD_OF[self._read])
+        if self.split not in (None, example.prompt.split):
+            ctx.count("other_split", len(items))
+            return []
         refused: list[tuple[Record, str, str]] = []
         if self._read is Pair:
             items, contradicted = without_contradictions(example.pairs)

@@ -65,9 +65,16 @@ def os_files(site: Site) -> list[str]:
     return [f for _, _, files in os.walk(site.folder / "runs") for f in files if ".parquet" in f]
 
 
+CURATION = [
+    {"stage": "dedup", "template_prompts": None}, {"stage": "balance", "longer_chosen": None, "per_kind": 20},
+    {"stage": "split"}, {"stage": "export"},
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_driver_loses_and_doubles_nothing(site: Site, seed: int) -> None:
     config = site.config(n=40, engines=ENGINES)
+    config["jobs"] += CURATION
     whole = undisturbed(site, config)
     path = site.save(config)
     assert killed_again_and_again(site, path, seed, len(whole)) > 0

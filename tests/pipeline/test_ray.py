@@ -90,6 +90,8 @@ def test_ray_makes_the_same_bytes_as_one_process(site: Site, ray_config: dict[st
     ray_config["jobs"].append(
         {"stage": "generate", "name": "more", "pool": {"policy": 1, "judge": 1}, "from": "prompts"}
     )
+    ray_config["jobs"].insert(1, {"stage": "dedup", "name": "prompts_once", "threshold": 0.5})
+    ray_config["jobs"] += [{"stage": "dedup"}, {"stage": "balance", "longer_chosen": None}, {"stage": "split"}]
     whole = calm(site, ray_config)
     for old in site.folder.glob("*-[0-9]*"):
         old.unlink()
@@ -153,6 +155,26 @@ def test_a_driver_that_is_stopped_leaves_no_process_and_a_run_that_goes_on(
     assert code == 0, err
     assert site.files() == whole
     assert site.leftovers() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_driver_that_is_stopped_while_ray_data_looks_leaves_no_process_and_goes_on(
+    site: Site, ray_config: dict[str, Any], number: signal.Signals
+) -> None:
+    ray_config["jobs"].insert(1, {"stage": "dedup", "threshold": 0.5})
+    whole = calm(site, ray_config)
+    path = site.save(ray_config)
+    with site.start("run", path) as process:
+        assert process.stderr is not None
+        assert any("deciding: dedup" in line for line in process.stderr)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == (5 if number == signal.SIGTERM else -signal.SIGKILL)
+    assert all_gone(process, site)
+    code, _, err = site.command("run", path)
+    assert code == 0, err
+    assert site.files() == whole
 
 
 @pytest.mark.slow
