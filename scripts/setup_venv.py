@@ -24,8 +24,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LISTS_STAMP = VENV / ".stamp-lists"
 PROJECT_STAMP = VENV / ".stamp-project"
-# Asked for torch's CPU build only where pip, as configured, does not find it.
-TORCH_CPU_INDEX = os.environ.get("TORCH_CPU_INDEX", "https://download.pytorch.org/whl/cpu")
+# Address of PyTorch's index of CPU builds, asked only where pip, as configured, does not find torch's.
+TORCH_CPU_INDEX = os.environ.get("TORCH_CPU_INDEX")
 
 
 def say(text: str) -> None:
@@ -62,12 +62,13 @@ def pip(*arguments: str, quiet: bool = False) -> bool:
 
 
 def install_torch_cpu(pin: str) -> None:
-    """From wherever pip is configured to look; only where that fails, from PyTorch's own CPU index."""
-    if pip(pin, quiet=True):
+    """From wherever pip is configured to look, else from the index that TORCH_CPU_INDEX names."""
+    if pip(pin, quiet=True) or (TORCH_CPU_INDEX and pip("--index-url", TORCH_CPU_INDEX, pin)):
         return
-    say(f"{pin} is not where pip is configured to look; trying {TORCH_CPU_INDEX}")
-    if not pip("--index-url", TORCH_CPU_INDEX, pin):
-        sys.exit(f"set-up: cannot get {pin}; point pip (its index or find-links setting) at a place that has it")
+    sys.exit(
+        f"set-up: pip finds no {pin}, PyTorch's CPU build, where it is configured to look; set TORCH_CPU_INDEX to the "
+        "address that PyTorch's install page gives for Linux, Pip, CPU, and run make again"
+    )
 
 
 def install(lists: list[Path]) -> None:

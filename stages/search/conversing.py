@@ -9,6 +9,7 @@ from stages.judges.calls import answer_each
 from stages.search.answering import Answering, Spent
 from stages.search.fields import Critique
 from stages.search.tickets import Answer, Ticket, Turn, request_seed
+from stages.search.tool_results import tool_result
 from stages.search.turns import conversation, critique_question, ids_between, observation, states
 
 
@@ -37,7 +38,9 @@ class Conversing(Answering):
         """The last attempt with what is said to it."""
         turn, critique = ticket.turns[-1], self.fields.critique()
         said = await self._criticism(critique, ticket, spent) if critique else None
-        return replace(turn, observation=observation(self.fields.observe, self.prompt, turn, said))
+        name = f"{self.tree_id}:{ticket.path}:tools"
+        tools = await tool_result(turn.attempt, self.fields.observe.tools, name, self.ctx)
+        return replace(turn, observation=observation(self.fields.observe, self.prompt, turn, tools, said))
 
     async def _criticism(self, critique: Critique, ticket: Ticket, spent: Spent) -> str | None:
         """What the reviewer says; None where it says nothing, or states the reference's answer that it was shown."""

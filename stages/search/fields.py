@@ -108,15 +108,20 @@ class Critique(BaseModel):
         return load_template("critique", self.template)
 
 
+Tool = Literal["equations", "python"]
+
+
 class Observe(BaseModel):
     """What is said to an attempt that was verified to be wrong (mode ultra). Templates: prompts/observe/.
 
+    tools: equations, those of the attempt that do not hold; python, what the last program in it prints, run in the sandbox.
     reveal: the template may state the reference; trees are then marked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     template: str = "default"
+    tools: tuple[Tool, ...] = ("equations",)
     reveal: bool = False
     critique: Critique | None = None
 

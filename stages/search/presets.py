@@ -34,7 +34,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "ultrainteract": {
         "mode": "ultra", "prior": "uniform", "width_root": 20, "width": 20, "sims": 5, "max_depth": 5,
-        "observe": {"critique": {"hint": True}},  # name a stronger engine: observe.critique.engine
+        # name a stronger engine: observe.critique.engine
+        "observe": {"tools": ("equations", "python"), "critique": {"hint": True}},
     },
 }  # fmt: skip
 

@@ -32,14 +32,14 @@ class Search(SearchFields, Stage):
     Counts: `not_drawn`, `tree:<status>`, `end:<terminal reason>`, `verify:<status>`, `dropped:<reason>` (samples that
     are no steps), `merged` (samples equal to a sibling), `refused:<reason>` (requests that an engine can never answer),
     `self_eval:no_option`, `judge:no_option`, `reward:<reason>` (steps that the reward model gave no number), and in mode
-    ultra `critique:<status>` (ok, empty, refused, leak: it stated the reference's answer and was left out) and
-    `turn:other_tokens` (the chat template wrote an attempt in other tokens).
+    ultra `program:<status>` (of attempts), `critique:<status>` (ok, empty, refused, leak: it stated the reference's
+    answer and was left out) and `turn:other_tokens` (the chat template wrote an attempt in other tokens).
     """
 
     version: ClassVar[int] = 1
     not_identity: ClassVar[frozenset[str]] = frozenset({"max_trees", "journal"})
     template_variables: ClassVar[frozenset[str]] = frozenset(
-        "prompt prefix step reference option_a option_b options attempt answer critique".split()
+        "prompt prefix step reference option_a option_b options attempt answer tools critique".split()
     )
 
     def check(self) -> None:
@@ -59,7 +59,7 @@ class Search(SearchFields, Stage):
     def _check_turns(self) -> None:
         if self.verify is None:
             raise PlanError("search: mode ultra goes on from attempts that are known to be wrong; set verify")
-        example = self.observe.prompts().render(answer="1", reference=None, critique=None)
+        example = self.observe.prompts().render(answer="1", reference=None, tools=None, critique=None)
         if [message.role for message in example] != ["user"]:
             raise PlanError(f"template observe/{self.observe.template}: what is said to an attempt is one user block")
 

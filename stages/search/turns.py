@@ -23,10 +23,10 @@ def conversation(prompt: Prompt, turns: Sequence[Turn]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def observation(observe: Observe, prompt: Prompt, turn: Turn, critique: str | None) -> str:
+def observation(observe: Observe, prompt: Prompt, turn: Turn, tools: str | None, critique: str | None) -> str:
     """What is said to a wrong attempt; the reference is in it only with `reveal`."""
     [message] = observe.prompts().render(
-        answer=turn.answer, reference=prompt.reference if observe.reveal else None, critique=critique
+        answer=turn.answer, reference=prompt.reference if observe.reveal else None, tools=tools, critique=critique
     )
     return message.content
 

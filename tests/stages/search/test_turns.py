@@ -19,8 +19,10 @@ from stages.pairs.label_unpaired import LabelUnpaired
 from stages.pairs.pair_steps import PairSteps
 from stages.pairs.pair_trajectories import PairTrajectories
 from stages.pairs.rank_lists import RankLists
+from stages.sandbox.sandbox import Outcome
 from stages.search.search import Search
 from stages.search.tickets import Turn
+from stages.search.tool_results import printed
 from stages.search.turns import conversation, ids_between, states
 
 HERE = "tests.stages.search.test_turns"
@@ -245,3 +247,42 @@ def test_a_conversation_alternates_and_ids_between_turns_need_the_policys_own_to
     assert ids_between((1, 2, 3, 4), (1, 2)) == (3, 4)
     assert ids_between((1, 9, 3, 4), (1, 2)) is None
     assert ids_between(None, (1,)) is None
+
+
+def slipping(request: Request) -> str:
+    """An attempt with a false equation and a program."""
+    asked.append(request)
+    return "7 + 3 = 11\n```python\nprint(sum([7, 3]) * 2)\n```\nAnswer: 11"
+
+
+async def test_tools_say_which_equations_are_false_but_not_what_is_right() -> None:
+    only = {"critique": None, "tools": ("equations",)}
+    _, nodes = await grown(await context("slipping"), max_depth=2, observe=only)
+    [told] = {node.observation for node in nodes if node.observation}
+    assert "Tools say of your solution:\n7 + 3 = 11 does not hold.\n" in told
+    assert "10" not in told
+    assert "prints" not in told
+
+
+async def test_an_attempts_own_program_runs_in_the_sandbox_and_is_counted() -> None:
+    ctx = await context("slipping")
+    _, nodes = await grown(ctx, max_depth=2, observe={"critique": None, "tools": ("python",)})
+    [told] = {node.observation for node in nodes if node.observation}
+    assert "Your program prints:\n20\n" in told
+    assert "does not hold" not in told
+    assert ctx.counts["program:ok"] == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (Outcome("ok", ""), "Your program prints nothing."),
+        (
+            Outcome("error", "1\n", detail="ZeroDivisionError"),
+            "Your program prints:\n1\nIt ended with ZeroDivisionError.",
+        ),
+        (Outcome("timeout"), "Your program prints nothing.\nIt ended with timeout."),
+    ],
+)
+def test_a_program_that_fails_is_told_so(outcome: Outcome, said: str) -> None:
+    assert printed(outcome) == said
