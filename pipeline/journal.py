@@ -7,19 +7,26 @@ kept too (`Context.once`).
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from pipeline.engine import Completion, Engine, Request, RewardRequest, ScoreRequest
+from pipeline.errors import RunError
+
+Asked = TypeVar("Asked", Request, RewardRequest)
+A = TypeVar("A")
 
 _LENGTH = 4  # bytes before each entry
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw]).decode
-_decode_completions = msgspec.msgpack.Decoder(list[Completion]).decode
+_completions = msgspec.msgpack.Decoder(list[Completion])
+_rewards = msgspec.msgpack.Decoder(list[float])
 
 
 class Journal:
@@ -37,9 +44,10 @@ class Journal:
         data, at = self._path.read_bytes(), 0
         while (start := at + _LENGTH) <= len(data):
             end = start + int.from_bytes(data[at:start], "big")
-            if end > len(data):
+            try:
+                name, answer = _decode(data[start:end])
+            except msgspec.DecodeError:  # cut short, or what a power cut left
                 break
-            name, answer = _decode(data[start:end])
             self._known[name] = answer
             at = end
         return at
@@ -49,9 +57,17 @@ class Journal:
         return self._known.get(name)
 
     def add(self, name: str, answer: object) -> None:
-        """Appends one answer in one write."""
+        """Appends one answer in one write. Raises RunError when the disk is full."""
         entry = _encode((name, answer))
-        os.write(self._file, len(entry).to_bytes(_LENGTH, "big") + entry)
+        entry = len(entry).to_bytes(_LENGTH, "big") + entry
+        try:
+            whole = os.write(self._file, entry) == len(entry)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            whole = False
+        if not whole:
+            raise RunError(f"disk full while writing {self._path}; free space and run again, what is finished is kept")
 
     def close(self, delete: bool = False) -> None:
         """Ends the journal; `delete`: the shard is committed, nobody needs it any more."""
@@ -61,7 +77,7 @@ class Journal:
 
 
 class JournaledEngine:
-    """An `Engine` that is asked only what the journal does not hold. Scores, rewards and embeddings are not kept."""
+    """An `Engine` that is asked only what the journal does not hold. Scores and embeddings have no key: not kept."""
 
     def __init__(self, alias: str, engine: Engine, journal: Journal) -> None:
         self._alias = alias
@@ -70,15 +86,7 @@ class JournaledEngine:
 
     async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """See Engine."""
-        kept = [self._journal.find(f"{self._alias}:{request.key}") for request in requests]
-        answers = [None if answer is None else _decode_completions(answer) for answer in kept]
-        missing = [i for i, answer in enumerate(answers) if answer is None]
-        if missing:
-            fresh = await self._engine.generate([requests[i] for i in missing])
-            for i, completions in zip(missing, fresh, strict=True):
-                self._journal.add(f"{self._alias}:{requests[i].key}", completions)
-                answers[i] = completions
-        return [answer for answer in answers if answer is not None]
+        return await self._kept_or(self._engine.generate, requests, _completions)
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
         """See Engine."""
@@ -86,7 +94,23 @@ class JournaledEngine:
 
     async def reward(self, requests: Sequence[RewardRequest]) -> list[list[float]]:
         """See Engine."""
-        return await self._engine.reward(requests)
+        return await self._kept_or(self._engine.reward, requests, _rewards)
+
+    async def _kept_or(
+        self,
+        ask: Callable[[Sequence[Asked]], Awaitable[list[A]]],
+        requests: Sequence[Asked],
+        shape: msgspec.msgpack.Decoder[A],
+    ) -> list[A]:
+        """What the journal holds, and what the engine says to the rest, which is kept."""
+        names = [f"{self._alias}:{request.key}" for request in requests]
+        answers = {name: shape.decode(kept) for name in names if (kept := self._journal.find(name)) is not None}
+        missing = [i for i, name in enumerate(names) if name not in answers]
+        fresh = await ask([requests[i] for i in missing]) if missing else []
+        for i, answer in zip(missing, fresh, strict=True):
+            self._journal.add(names[i], answer)
+        answers |= {names[i]: answer for i, answer in zip(missing, fresh, strict=True)}
+        return [answers[name] for name in names]
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
         """See Engine."""

@@ -92,8 +92,9 @@ class Worker:
         )
 
     def _journal(self, job: Job, shard: int, ctx: Context) -> Journal | None:
-        """Where the stage asks for one, the shard's journal, with the engines of `ctx` behind it."""
-        if not getattr(job.stage, "journal", False):
+        """The shard's journal, with the engines of `ctx` behind it: where the stage asks for one, or (None) one can be."""
+        wanted = getattr(job.stage, "journal", False)
+        if wanted is False or (wanted is None and not self.store.is_local):
             return None
         if not self.store.is_local:
             raise PlanError(f"job {job.name}: journal: true needs a runs_dir on a disk, {self.store.root} is none")

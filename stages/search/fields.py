@@ -140,7 +140,8 @@ class SearchFields(SearchRules):
     Sources of values: verify (ends, against the reference), self_eval, judge, reward, and `rollouts` completions of each
     step that is no end. end_at_answer: a step that states a marked final answer is an end, whatever the policy adds.
     observe: what follows a wrong attempt in mode ultra.
-    journal: keep every answer beside the shard, so that a killed search computes nothing twice.
+    journal: keep every answer beside the shard, so that a killed search computes nothing twice; default: where runs lie
+    on a disk (object stores cannot append).
     max_trees: trees of a shard under way at a time; default: the engine's batch over the shards that share it
     (vllm: max_num_seqs / resources.slots), all of the shard where the engine does not know.
     """
@@ -157,7 +158,7 @@ class SearchFields(SearchRules):
     reward: StepReward | None = None
     rollouts: int = Field(0, ge=0)
     observe: Observe = Observe()
-    journal: bool = False
+    journal: bool | None = None
     max_trees: int | None = Field(None, ge=1)
 
     @model_validator(mode="before")

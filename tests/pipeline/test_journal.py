@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.msgpack import Decoder
 
-from pipeline.engine import Completion, Request, Sampling
+from pipeline.engine import Completion, Request, RewardRequest, Sampling
 from pipeline.engines.scripted import ScriptedEngine
+from pipeline.errors import RunError
 from pipeline.journal import Journal, JournaledEngine
 from pipeline.stage import Context
 
@@ -29,6 +32,10 @@ class Counting(ScriptedEngine):
     async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         self.asked += [request.key for request in requests]
         return [[Completion(request.key, "stop", 1, 1)] for request in requests]
+
+    async def reward(self, requests: Sequence[RewardRequest]) -> list[list[float]]:
+        self.asked += [request.key for request in requests]
+        return [[math.nan, float(len(request.key))] for request in requests]
 
 
 def ask(*keys: str) -> list[Request]:
@@ -77,6 +84,42 @@ async def test_only_what_is_missing_is_asked(tmp_path: Path) -> None:
     assert engine.asked == ["a", "b", "c"]
     await JournaledEngine("judge", engine, Journal(path)).generate(ask("a"))
     assert engine.asked[-1] == "a"  # another engine's answer is another answer
+
+
+async def test_rewards_are_kept_like_answers(tmp_path: Path) -> None:
+    engine, path = Counting(), str(tmp_path / "0.journal")
+    await JournaledEngine("prm", engine, Journal(path)).reward([RewardRequest("long"), RewardRequest("a")])
+    [[nothing, score]] = await JournaledEngine("prm", engine, Journal(path)).reward([RewardRequest("long")])
+    assert math.isnan(nothing)
+    assert (score, engine.asked) == (4.0, ["long", "a"])
+
+
+@pytest.mark.parametrize("rest", [b"\x00" * 64, b"\x00\x00\x00\x02\xc1\xc1", b"\xff" * 9])
+def test_what_is_no_entry_ends_the_journal(tmp_path: Path, rest: bytes) -> None:
+    path = tmp_path / "0.journal"
+    journal = Journal(str(path))
+    journal.add("one", ANSWER)
+    journal.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole + rest)
+    assert found(Journal(str(path)), "one") == ANSWER
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("written", [3, OSError(errno.ENOSPC, "No space left on device")])
+def test_a_full_disk_stops_the_run_before_more_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int | OSError
+) -> None:
+    journal = Journal(str(tmp_path / "0.journal"))
+
+    def write(file: int, data: bytes) -> int:
+        if isinstance(written, OSError):
+            raise written
+        return written
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(RunError, match=r"disk full while writing .*0\.journal"):
+        journal.add("one", ANSWER)
 
 
 def test_a_committed_shard_leaves_no_journal(tmp_path: Path) -> None:

@@ -348,7 +348,7 @@ def test_rows_do_not_depend_on_how_many_trees_grow_at_once(site: Site) -> None:
     assert shards(site) == undisturbed
 
 
-@pytest.mark.parametrize("search", [{}, REVIEWED])
+@pytest.mark.parametrize("search", [{}, {"journal": False}, REVIEWED])
 def test_a_killed_search_goes_on_and_ends_as_if_nothing_had_been(site: Site, search: dict[str, Any]) -> None:
     wanted = config(site, policy="faults:slow_sums", **search)
     undisturbed = calm(site, wanted)
@@ -369,11 +369,9 @@ def fails_midway(request: Request) -> list[Completion]:
 
 
 @pytest.mark.parametrize("search", [{}, REVIEWED])
-def test_with_a_journal_nothing_is_asked_twice(
-    site: Site, monkeypatch: pytest.MonkeyPatch, search: dict[str, Any]
-) -> None:
+def test_nothing_is_asked_twice(site: Site, monkeypatch: pytest.MonkeyPatch, search: dict[str, Any]) -> None:
     here = "tests.stages.search.test_search"
-    wanted = config(site, policy=f"{here}:fails_midway", journal=True, **search) | {"max_attempts": 1}
+    wanted = config(site, policy=f"{here}:fails_midway", **search) | {"max_attempts": 1}
     asked.clear()
     with pytest.raises(EngineError, match="out of memory"):
         site.run(wanted)
