@@ -160,8 +160,10 @@ def test_a_changed_input_is_refused(site: Site) -> None:
 def test_a_touched_input_is_the_same_input(site: Site) -> None:
     config = site.config(n=10)
     site.run(config)
+    before = site.files()
     os.utime(site.folder / "prompts.jsonl", (1, 1))
-    site.run(config)
+    assert site.run(config).totals["prompts"].rows_in == 10
+    assert site.files() == before
 
 
 def test_a_second_driver_is_refused(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

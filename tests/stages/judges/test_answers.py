@@ -71,8 +71,8 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("unit", ["9", "1,", "(", "-", "\\frac", "1e", "$", "\\text{", "1/", " ", "="])
 def test_a_hostile_answer_costs_no_time(unit: str) -> None:
-    read_number(unit * 200_000 + "x")
-    last_number(unit * 200_000)
+    assert read_number(unit * 200_000 + "x") is None
+    assert last_number(unit * 200_000) is None or unit in ("9", "1,", "1/", "1e")
 
 
 def test_a_million_digits_are_compared_and_not_computed_with() -> None:

@@ -195,5 +195,6 @@ def test_what_is_needed_follows_the_schedule() -> None:
 
 @pytest.mark.parametrize("template", ["default", "abacus"])
 def test_the_shipped_templates_use_what_the_stage_provides(template: str) -> None:
-    for found in Compare(engine="judge", template=template).templates():
-        found.check(Compare.template_variables)
+    [found] = Compare(engine="judge", template=template).templates()
+    found.check(Compare.template_variables)
+    assert found.name == f"compare/{template}"

@@ -166,8 +166,9 @@ def test_an_unknown_aspect_names_those_that_exist() -> None:
 
 @pytest.mark.parametrize("template", ["default", "abacus"])
 def test_the_shipped_templates_use_what_the_stage_provides(template: str) -> None:
-    for found in Rate(engine="judge", template=template).templates():
-        found.check(Rate.template_variables)
+    [found] = Rate(engine="judge", template=template).templates()
+    found.check(Rate.template_variables)
+    assert found.name == f"rate/{template}"
 
 
 def test_capabilities_follow_the_way_of_scoring() -> None:

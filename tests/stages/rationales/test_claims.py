@@ -101,4 +101,4 @@ def test_any_text_is_searched_without_an_error(text: str) -> None:
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("unit", ["1+", "(", "1 = ", "1+1=3. ", '"', "9", "1%", "1% of ", "-1"])
 def test_a_hostile_text_costs_little_time(unit: str) -> None:
-    find_claims(unit * 20_000, [unit * 20_000])
+    assert len(find_claims(unit * 20_000, [unit * 20_000])) <= 100
