@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -28,7 +29,7 @@ class StepRule(BaseModel):
     right_share: float = Field(0.5, ge=0, le=1)  # first_error: least mc of the chosen sibling
     pivot: float = Field(0.2, gt=0)  # pivotal: least change of mc, up and down
     window: tuple[float, float] | None = (0.2, 0.8)  # pivotal: mc of the parent
-    prefix_value: float | None = Field(0.0, ge=-1, le=1)  # least value of each step before the fork, where it has one
+    sound: float | None = Field(0.0, ge=-1, le=1)  # least value of the chosen step and of each before it, where known
     check_continuations: bool = False  # topk: mean Q of the best right end above that of the worst wrong one
     best_path_only: bool = False  # only forks on the most visited path
     allow_dead_ends: bool = False  # steps after which no step or answer came, as rejected arms
@@ -57,17 +58,24 @@ def step_pairs(tree: FinishedTree, rule: StepRule) -> list[StepPair]:
     for parent in tree.nodes:
         if not tree.children[parent.node_id] or (rule.best_path_only and not parent.on_best_path):
             continue
-        if rule.prefix_value is not None and not _sound(tree.lineage(parent), rule.prefix_value):
+        if not _sound(tree.lineage(parent), rule):
             continue  # what is better after a mistake is no lesson in steps
         for chosen, rejected in RULES[rule.rule](tree, parent, rule):
             margin = _s(chosen, rule) - _s(rejected, rule)
-            if chosen is not rejected and margin > EPSILON and margin >= rule.margin - EPSILON:
+            if (
+                chosen is not rejected
+                and _sound([chosen], rule)
+                and margin > EPSILON
+                and margin >= rule.margin - EPSILON
+            ):
                 key = chosen.node_id, rejected.node_id
                 found[key] = StepPair(parent.node_id, *key, margin)
     return sorted(found.values(), key=lambda pair: (-round(pair.margin, 12), pair.chosen, pair.rejected))
 
 
-def _sound(path: Sequence[Node], least: float) -> bool:
+def _sound(path: Sequence[Node], rule: StepRule) -> bool:
+    """Whether the search itself holds no step of `path` for wrong."""
+    least = -math.inf if rule.sound is None else rule.sound
     return all(node.value is None or node.is_terminal or node.value >= least for node in path)
 
 

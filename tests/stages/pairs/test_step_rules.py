@@ -78,10 +78,12 @@ def test_example_a_topk(example_a: FinishedTree) -> None:
     assert "bb>ba" not in chosen_over(example_a, rule="topk", best_path_only=True)
 
 
-def test_no_pair_stands_behind_a_step_that_the_search_holds_for_wrong(example_a: FinishedTree) -> None:
-    assert set(chosen_over(example_a, rule="topk", prefix_value=0.1)) == {"aaa>aab", "aa>ab"}  # b has the value 0
-    assert set(chosen_over(example_a, rule="topk", prefix_value=0.3)) == set()
-    assert chosen_over(example_a, rule="topk", prefix_value=None) == chosen_over(example_a, rule="topk")
+def test_no_pair_prefers_or_stands_behind_a_step_that_the_search_holds_for_wrong(example_a: FinishedTree) -> None:
+    assert set(chosen_over(example_a, rule="topk", sound=0.1)) == {"aaa>aab", "aa>ab"}  # b has the value 0
+    assert set(chosen_over(example_a, rule="topk", sound=0.3)) == set()
+    assert "a>b" in chosen_over(example_a, rule="topk", min_margin=0.0, sound=0.2)
+    assert "a>b" not in chosen_over(example_a, rule="topk", min_margin=0.0, sound=0.25)  # a has the value 0.2
+    assert chosen_over(example_a, rule="topk", sound=None) == chosen_over(example_a, rule="topk")
 
 
 def test_example_a_first_errors(example_a: FinishedTree) -> None:
