@@ -1,4 +1,4 @@
-"""Self-contained HTML: tables and bars on a page that opens from disk and asks nothing of the network. Pure.
+"""Self-contained HTML: tables, bars and plots on a page that opens from disk and asks nothing of the network. Pure.
 
 Every text is escaped here; what a caller passes is text, never markup, unless it was made by this module.
 """
@@ -6,7 +6,9 @@ Every text is escaped here; what a caller passes is text, never markup, unless i
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 Markup = str
 
@@ -24,9 +26,12 @@ th { font-weight: 600; border-bottom: 1px solid var(--line); } td { border-botto
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; } .row { display: flex; flex-wrap: wrap; gap: 1.5em 2.5em; }
 figure { margin: 0 0 1em; } svg { display: block; } svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
-svg rect { fill: var(--bar); } svg rect.bad { fill: var(--bad); } svg path { stroke: var(--bar); fill: none; stroke-width: 2; }
-svg path.grid { stroke: var(--line); stroke-width: 1; } pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+svg rect { fill: var(--bar); } svg path.grid { stroke: var(--line); }
+.keys { max-width: 420px; font-size: .85em; } .keys span { display: inline-block; margin-right: .9em; }
+.keys i { display: inline-block; width: .7em; height: .7em; margin-right: .3em; }
 """
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 420, 300, 46, 40, 14  # of a plot, and what its axes take
+_COLOURS = ("#1f5fa8", "#c0392b", "#2e8b57", "#8e44ad", "#b9770e", "#16808a", "#7f4f24", "#5d6d7e")
 # Nothing may be fetched and no script may run, whatever a text would say.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -86,14 +91,66 @@ def bars(caption: str, values: Mapping[str, float], width: int = 320, height: in
     return _figure(caption, drawn, width, height + 18)
 
 
-def curve(caption: str, points: Sequence[tuple[float, float]], diagonal: bool = False, size: int = 220) -> Markup:
-    """A line through points of the unit square; diagonal: where a calibrated judge would lie."""
-    grid = f'<path class="grid" d="M0 {size}L0 0M0 {size}L{size} {size}"/>'
-    if diagonal:
-        grid += f'<path class="grid" d="M0 {size}L{size} 0"/>'
-    line = "L".join(f"{x * size:.1f} {(1 - y) * size:.1f}" for x, y in points)
-    labels = f'<text x="0" y="{size + 13}">0</text><text x="{size}" y="{size + 13}" text-anchor="end">1</text>'
-    return _figure(caption, grid + (f'<path d="M{line}"/>' if points else "") + labels, size, size + 18)
+class Curve(NamedTuple):
+    """A line through points (x, y). dots: marks at its points; dashed: a reference."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    dots: bool = False
+    dashed: bool = False
+
+
+class Axis(NamedTuple):
+    """What a side of a plot measures, from where to where."""
+
+    name: str
+    low: float
+    high: float
+
+    def share(self, value: float) -> float:
+        """How far along the axis a value lies, 0 to 1; what lies outside is put at the edge."""
+        return (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+
+
+def plot(caption: str, x: Axis, y: Axis, curves: Sequence[Curve]) -> Markup:
+    """Curves between two axes, with a key below; the same curves have the same colours in every plot."""
+    colours = itertools.cycle(_COLOURS)
+    drawn, keys = _grid(x, y), ""
+    for curve in curves:
+        colour = "#999" if curve.dashed else next(colours)
+        points = [(_across(x.share(a)), _up(y.share(b))) for a, b in curve.points]
+        dash = ' stroke-dasharray="4 4"' if curve.dashed else ""
+        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+        drawn += f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"{dash}/>'
+        if curve.dots:
+            drawn += "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.2" fill="{colour}"/>' for a, b in points)
+        keys += f'<span><i style="background:{colour}"></i>{escaped(curve.name)}</span>'
+    return _figure(caption, drawn, _WIDTH, _HEIGHT, f'<p class="keys">{keys}</p>')
+
+
+def _across(share: float) -> float:
+    return _LEFT + share * (_WIDTH - _LEFT - 10)
+
+
+def _up(share: float) -> float:
+    return _HEIGHT - _BOTTOM - share * (_HEIGHT - _BOTTOM - _TOP)
+
+
+def _grid(x: Axis, y: Axis) -> Markup:
+    """Six lines each way with their values, and the names of the axes."""
+    drawn = (
+        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 8}" text-anchor="middle">{escaped(x.name)}</text>'
+        f'<text transform="translate(11 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escaped(y.name)}</text>'
+    )
+    for share in (0, 0.2, 0.4, 0.6, 0.8, 1):
+        along, up = _across(share), _up(share)
+        drawn += (
+            f'<path class="grid" d="M{along:.1f} {_up(0):.1f}V{_up(1):.1f}M{_across(0):.1f} {up:.1f}H{_across(1):.1f}"/>'
+            f'<text x="{along:.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">'
+            f"{x.low + (x.high - x.low) * share:.2g}</text>"
+            f'<text x="{_LEFT - 5}" y="{up + 4:.1f}" text-anchor="end">{y.low + (y.high - y.low) * share:.2g}</text>'
+        )
+    return drawn
 
 
 def row(*figures: Markup) -> Markup:
@@ -101,8 +158,8 @@ def row(*figures: Markup) -> Markup:
     return f'<div class="row">{"".join(figures)}</div>'
 
 
-def _figure(caption: str, drawn: Markup, width: int, height: int) -> Markup:
+def _figure(caption: str, drawn: Markup, width: int, height: int, key: Markup = "") -> Markup:
     return (
         f'<figure><svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">{drawn}</svg>'
-        f"<figcaption>{escaped(caption)}</figcaption></figure>"
+        f"<figcaption>{escaped(caption)}</figcaption>{key}</figure>"
     )

@@ -6,7 +6,6 @@ import asyncio
 import random
 from typing import ClassVar, Literal, NamedTuple
 
-from msgspec.structs import replace
 from pydantic import Field, field_validator, model_validator
 
 from pipeline import ids
@@ -15,6 +14,7 @@ from pipeline.prompts import Template
 from pipeline.records import Candidate, Message, Prompt
 from pipeline.stage import Context, Example, Stage
 from stages.candidates.principles import Principle
+from stages.contexts.system_message import with_system
 
 Relation = Literal["on", "off", "weak", "strong", "edited", "human", "gold", "corrupted"]  # to the policy to be trained
 
@@ -160,13 +160,6 @@ def _messages(prompt: Prompt, principle: Principle | None, template: Template | 
         earlier = prompt.messages[:-1]
         rendered = template.render(prompt=prompt.text, principle=principle.text if principle else "")
         if rendered and rendered[0].role == "system":
-            return (*_with_system(rendered[0].content, earlier), *rendered[1:])
+            return (*with_system(rendered[0].content, earlier), *rendered[1:])
         return (*earlier, *rendered)
-    return _with_system(principle.text, prompt.messages) if principle else prompt.messages
-
-
-def _with_system(text: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """`messages` with `text` added to their system message, which is made where there is none."""
-    if messages and messages[0].role == "system":
-        return (replace(messages[0], content=f"{messages[0].content}\n\n{text}"), *messages[1:])
-    return (Message("system", text), *messages)
+    return with_system(principle.text, prompt.messages) if principle else prompt.messages

@@ -18,15 +18,14 @@ from typing import ClassVar
 from pydantic import Field
 
 from pipeline import ids
-from pipeline.engine import Completion, Sampling
+from pipeline.engine import Sampling
 from pipeline.errors import PlanError
 from pipeline.prompts import Template
 from pipeline.records import Candidate, Judgment, Prompt, Status, ToolCall
 from pipeline.stage import Context, Example, Stage
 from stages.constraints.written_checks import FUNCTION, Checks, read_checks, trusted, verdict, written_checks
-from stages.judges.questions import JudgeCalls, Question
+from stages.judges.authors import Author
 from stages.judges.rubrics import kept_column
-from stages.judges.verdicts import Reading
 from stages.pairs.gate import FINISHED
 from stages.sandbox.limits import Limits
 from stages.sandbox.sandbox import Outcome, run_python
@@ -35,24 +34,15 @@ RUNS = 2  # of every check: what differs between two runs says nothing
 _STATUS: dict[str, Status] = {"ok": "out_of_range", "error": "na", "timeout": "timeout", "limit": "too_long"}
 
 
-class _Writer(JudgeCalls):
-    """Asks a model for functions and cases, before any candidate is seen."""
+class _ChecksAuthor(Author):
+    """Writes functions and cases."""
 
-    least: int
+    stage: ClassVar[str] = "run_checks"
+    writes: ClassVar[str] = "checks"
 
-    def labels(self) -> tuple[str, ...]:
-        """None: it writes."""
-        return ()
-
-    def read(self, completion: Completion, row: Judgment) -> Reading:
+    def status(self, text: str) -> Status:
         """Whether the reply holds functions enough."""
-        if completion.finish_reason != "stop":
-            return Reading("truncated")
-        return Reading("ok" if len(written_checks(completion.text).functions) >= self.least else "parse_error")
-
-    @cached_property
-    def _stage(self) -> str:
-        return "run_checks"
+        return "ok" if len(written_checks(text).functions) >= self.least else "parse_error"
 
 
 class RunChecks(Stage):
@@ -83,8 +73,8 @@ class RunChecks(Stage):
         """Raises PlanError unless the functions come from one place."""
         if bool(self.functions) == bool(self.author) or (self.cases and self.author):
             raise PlanError("run_checks: give functions (and cases), columns the source kept, or an author: not both")
-        if self._writer is not None:
-            self._writer.check()
+        if self._author is not None:
+            self._author.check()
 
     def engines(self) -> tuple[str, ...]:
         """The author, if there is one."""
@@ -92,13 +82,13 @@ class RunChecks(Stage):
 
     def templates(self) -> tuple[Template, ...]:
         """The author's."""
-        return (self._writer._template,) if self._writer is not None else ()
+        return (self._author._template,) if self._author is not None else ()
 
     @cached_property
-    def _writer(self) -> _Writer | None:
+    def _author(self) -> _ChecksAuthor | None:
         if self.author is None:
             return None
-        return _Writer(engine=self.author, template=self.template, mode="parsed", sampling=self.sampling,
+        return _ChecksAuthor(engine=self.author, template=self.template, sampling=self.sampling,
                        least=self.min_functions)  # fmt: skip
 
     async def process(self, example: Example[Candidate], ctx: Context) -> list[Judgment]:
@@ -111,13 +101,11 @@ class RunChecks(Stage):
         return [*written, *await asyncio.gather(*rows)]
 
     async def _checks(self, prompt: Prompt, ctx: Context) -> tuple[Checks, list[Judgment]]:
-        if self._writer is None:
+        if self._author is None:
             cases = kept_column(prompt, self.cases) if self.cases else []
             return read_checks(kept_column(prompt, str(self.functions)), cases, self.min_accuracy), []
-        row = self._writer.row(self._writer.frame(prompt.prompt_id, "meta", ctx), (), aspect="checks")
-        about = self._writer.about(prompt) | {"least": self.min_functions, "function": FUNCTION}
-        rows = await self._writer.answered([Question((row,), self._writer._template.render(**about))], ctx)
-        return written_checks(rows[-1].raw_text or "") if rows[-1].status == "ok" else Checks(), rows
+        rows, reply = await self._author.written(prompt, ctx, function=FUNCTION)
+        return Checks() if reply is None else written_checks(reply), rows
 
     async def _trusted(self, checks: Checks, ctx: Context) -> list[str]:
         """The functions that the cases bear out; all of them where there are no cases to try them on."""

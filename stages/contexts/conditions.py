@@ -23,6 +23,7 @@ from pipeline.pair import Context as Held
 from pipeline.records import Candidate, Message, Prompt
 from pipeline.stage import Context
 from stages.candidates.making import Making, constructed
+from stages.contexts.system_message import with_system
 from stages.judges.rubrics import kept_column
 from stages.pairs.gate import FINISHED
 
@@ -124,9 +125,7 @@ def in_context(messages: Sequence[Message], context: Held | None) -> tuple[Messa
     if context is None:
         return tuple(messages)
     if context.placement == "system":
-        if messages[0].role == "system":
-            return (replace(messages[0], content=f"{messages[0].content}\n\n{context.text}"), *messages[1:])
-        return (Message("system", context.text), *messages)
+        return with_system(context.text, messages)
     last = max(i for i, m in enumerate(messages) if m.role == "user")
     asked = messages[last].content
     text = f"{context.text}\n\n{asked}" if context.placement == "before" else f"{asked} {context.text}"

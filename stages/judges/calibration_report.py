@@ -1,29 +1,18 @@
-"""The page that shows a calibration: one table of judges, reliability and risk–coverage plots. Self-contained. Pure."""
+"""The page that shows a calibration: tables of judges, reliability and risk–coverage plots. Pure."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from pipeline.page import Axis, Curve, Markup, page, paragraph, plot, row, table
 from stages.judges import calibration as c
-from stages.judges.calibration_file import Calibration, JudgeCalibration
+from stages.judges.calibration_file import Calibration, GoldItems, JudgeCalibration, JuryFigures
 from stages.judges.juries import Juries, jury_of
 from stages.judges.measure import BINS, Items, confidence_of, read
-from stages.judges.plots import Curve, plot
 from stages.judges.swap import Floats
 
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse;font-size:.86rem}
-.wide{overflow-x:auto}th,td{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}.off td{color:#999}
-figure{display:inline-block;vertical-align:top;width:26rem;margin:0 1rem 1rem 0}
-figcaption{font-weight:600}svg{width:100%}svg text{font-size:11px;fill:#444}.grid{stroke:#eee}
-.keys span{display:inline-block;margin-right:.8rem;font-size:.8rem}
-.keys i{display:inline-block;width:.7rem;height:.7rem;margin-right:.25rem}
-"""
 COLUMNS = (
     "judge", "n", "accuracy", "Wilson low", "weight", "temperature", "bias", "|bias|", "consistent", "parsed", "refused",
     "ties", "length slope", "length effect", "ECE", "Brier", "κ",
@@ -34,65 +23,66 @@ FEW_ADVERSARIAL = 0.3  # share of gold items below which weights say little abou
 
 def report(items: Items, calibration: Calibration, juries: Juries) -> str:
     """The whole page as HTML."""
-    gold = calibration.gold
-    facts = [f"{gold.items:,} gold items, {gold.ties:,} ties, {gold.adversarial:,} adversarial"]
+    gold, judges = calibration.gold, calibration.judges
+    sections = [("Gold items", _gold(gold)), ("Judges", _judges(calibration))]
+    if calibration.jury is not None:
+        sections.append(("Juries", _jury(calibration.jury)))
+    sections.append(("Reliability and risk–coverage", _plots(items, calibration, juries)))
     if gold.domains:
-        facts.append("domains: " + ", ".join(f"{name} {n:,}" for name, n in gold.domains.items()))
-    facts.append(f"longer answer is better, slope of the labels: {gold.length_slope:.2f} logits per tanh(Δ/σ)")
-    facts.append(f"mean error correlation of judges: {calibration.error_correlation:.2f}")
+        known = [[j.domains[d].accuracy if d in j.domains else None for d in gold.domains] for j in judges.values()]
+        sections.append(("Accuracy by domain", table(("judge", *gold.domains), _named(judges, known), _off(judges))))
+    if len(judges) > 1:
+        errors = [[calibration.error_correlations[a].get(b) for b in judges] for a in judges]
+        sections.append(("Correlation of errors", table(("", *judges), _named(judges, errors))))
+    lead = f"{len(judges)} judges on {gold.items:,} gold items. Red: disabled, accuracy not surely above chance."
+    return page("Calibration of judges", lead, *sections)
+
+
+def _named(judges: Iterable[str], numbers: Iterable[Sequence[float | None]]) -> list[list[object]]:
+    return [[name, *own] for name, own in zip(judges, numbers, strict=True)]
+
+
+def _off(judges: Mapping[str, JudgeCalibration]) -> list[tuple[int, int]]:
+    """The names of disabled judges, as cells of a table of all."""
+    return [(place, 0) for place, judge in enumerate(judges.values()) if not judge.enabled]
+
+
+def _gold(gold: GoldItems) -> Markup:
+    facts = [f"{gold.ties:,} ties, {gold.adversarial:,} adversarial."]
+    if gold.domains:
+        facts.append("Domains: " + ", ".join(f"{name} {n:,}" for name, n in gold.domains.items()))
+    facts.append(f"Longer answer is better, slope of the labels: {gold.length_slope:.2f} logits per tanh(Δ/σ).")
     if gold.adversarial < FEW_ADVERSARIAL * gold.items:
         facts.append("Few items are adversarial: weights learned on easy items are wrong on hard ones.")
-    return "\n".join(
-        [
-            '<!doctype html><html lang="en"><meta charset="utf-8"><title>Calibration of judges</title>',
-            f"<style>{STYLE}</style><h1>Calibration of judges</h1>",
-            "<ul>" + "".join(f"<li>{html.escape(fact)}</li>" for fact in facts) + "</ul>",
-            "<h2>Judges</h2>", _table(COLUMNS, map(_row, calibration.judges.items())),
-            "<p>Grey: disabled, its accuracy is not surely above chance. Accuracy counts a tie as ½, leaves gold ties out.</p>",
-            _jury(calibration), "<h2>Reliability and risk–coverage</h2>", *_plots(items, calibration, juries),
-            _domains(calibration), _correlations(calibration), "</html>\n",
-        ]
-    )  # fmt: skip
+    return "".join(map(paragraph, facts))
 
 
-def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _row(entry: tuple[str, JudgeCalibration]) -> tuple[bool, list[str]]:
-    name, j = entry
-    numbers = (
-        j.accuracy, j.wilson_low, j.weight if j.enabled else 0.0, j.temperature, j.position_bias, j.position_bias_abs,
-        j.order_consistency, j.parse_rate, j.refusal_rate, j.tie_rate, j.length_slope, j.length_effect, j.ece, j.brier,
-        j.kappa,
-    )  # fmt: skip
-    return j.enabled, [name, f"{j.n:,}", *(_number(value) for value in numbers)]
-
-
-def _table(head: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]) -> str:
-    """Rows are (whether to show it in full colour, cells)."""
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join(
-        f"<tr{'' if on else ' class=off'}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
-        for on, cells in rows
+def _judges(calibration: Calibration) -> Markup:
+    judges = calibration.judges
+    numbers = [
+        (
+            j.n, j.accuracy, j.wilson_low, j.weight if j.enabled else 0.0, j.temperature, j.position_bias,
+            j.position_bias_abs, j.order_consistency, j.parse_rate, j.refusal_rate, j.tie_rate, j.length_slope,
+            j.length_effect, j.ece, j.brier, j.kappa,
+        )
+        for j in judges.values()
+    ]  # fmt: skip
+    about = (
+        f"Accuracy: a tie is ½, gold ties left out. Mean correlation of errors: {calibration.error_correlation:.2f}."
     )
-    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
+    return table(COLUMNS, _named(judges, numbers), _off(judges)) + paragraph(about)
 
 
-def _jury(calibration: Calibration) -> str:
-    jury = calibration.jury
-    if jury is None:
-        return ""
+def _jury(jury: JuryFigures) -> Markup:
     rows = (
         ("best single judge", jury.best_judge, None),
         ("all judges, equal votes", jury.equal_votes, jury.equal_votes_ece),
         (f"calibrated jury, {jury.folds} folds out of sample", jury.calibrated, jury.calibrated_ece),
     )
-    cells = [(True, [name, _number(accuracy), _number(ece)]) for name, accuracy, ece in rows]
-    return "<h2>Juries</h2>" + _table(("jury", "accuracy", "ECE"), cells)
+    return table(("jury", "accuracy", "ECE"), rows)
 
 
-def _plots(items: Items, calibration: Calibration, juries: Juries) -> list[str]:
+def _plots(items: Items, calibration: Calibration, juries: Juries) -> Markup:
     raw = dict(zip(calibration.judges, read(items.evidence).raw, strict=True))
     enabled = {n: j for n, j in calibration.judges.items() if j.enabled and j.temperature}
     best = sorted(enabled, key=lambda name: -(enabled[name].accuracy or 0))[:SHOWN]
@@ -108,38 +98,16 @@ def _plots(items: Items, calibration: Calibration, juries: Juries) -> list[str]:
             coverage, risk = c.risk_coverage(confidence, right)
             risky.append(Curve(name, list(zip(coverage.tolist(), risk.tolist(), strict=True)), dots=len(risk) < 12))
     worst = max((y for curve in risky for _, y in curve.points), default=0.5)
-    return [
-        plot("Reliability", ("confidence", "share right"), reliable, (0.5, 1.0), (0.0, 1.0)),
+    return row(
+        plot("Reliability", Axis("confidence", 0.5, 1.0), Axis("share right", 0.0, 1.0), reliable),
         plot(
-            "Risk and coverage",
-            ("share of items kept, surest first", "share wrong"),
-            risky,
-            (0.0, 1.0),
-            (0.0, max(worst, 0.1)),
+            "Risk and coverage", Axis("share of items kept, surest first", 0.0, 1.0),
+            Axis("share wrong", 0.0, max(worst, 0.1)), risky,
         ),
-    ]
+    )  # fmt: skip
 
 
 def _scored(log_odds: Floats, truth: Floats) -> tuple[Floats, Floats]:
     scores = c.scored(log_odds, truth)
     known = ~np.isnan(scores)
     return confidence_of(log_odds[known]), scores[known]
-
-
-def _domains(calibration: Calibration) -> str:
-    names = list(calibration.gold.domains)
-    if not names:
-        return ""
-    rows = [
-        (j.enabled, [name, *(_number(j.domains[d].accuracy) if d in j.domains else "–" for d in names)])
-        for name, j in calibration.judges.items()
-    ]
-    return "<h2>Accuracy by domain</h2>" + _table(("judge", *names), rows)
-
-
-def _correlations(calibration: Calibration) -> str:
-    names = list(calibration.judges)
-    if len(names) < 2:
-        return ""
-    rows = [(True, [a, *(_number(calibration.error_correlations[a].get(b), 2) for b in names)]) for a in names]
-    return "<h2>Correlation of errors</h2>" + _table(("", *names), rows)

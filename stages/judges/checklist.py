@@ -21,8 +21,9 @@ from pydantic import Field
 from pipeline.engine import Completion, Sampling
 from pipeline.errors import PlanError
 from pipeline.prompts import Template
-from pipeline.records import Candidate, Judgment, Prompt
+from pipeline.records import Candidate, Judgment, Status
 from pipeline.stage import Context, Example, Stage
+from stages.judges.authors import Author
 from stages.judges.criteria import MOST, Criterion, read_criteria, written_criteria
 from stages.judges.hygiene import as_data
 from stages.judges.options import YES_NO, read_yes_no
@@ -32,26 +33,17 @@ from stages.judges.rubrics import kept_column
 from stages.judges.verdicts import Reading, ScoreRule
 
 
-class _Author(JudgeCalls):
-    """Asks a model for the criteria of a prompt, before any candidate is seen."""
+class _CriteriaAuthor(Author):
+    """Writes the criteria of a prompt."""
 
-    least: int
+    stage: ClassVar[str] = "checklist"
+    writes: ClassVar[str] = "criteria"
 
-    def labels(self) -> tuple[str, ...]:
-        """None: it writes."""
-        return ()
-
-    def read(self, completion: Completion, row: Judgment) -> Reading:
-        """Whether the answer holds criteria enough."""
-        if completion.finish_reason != "stop":
-            return Reading("truncated")
-        if len(written_criteria(completion.text)) >= self.least:
-            return Reading("ok")
-        return Reading("refused" if declines(completion.text) else "parse_error")
-
-    @cached_property
-    def _stage(self) -> str:
-        return "checklist"
+    def status(self, text: str) -> Status:
+        """Whether the reply holds criteria enough."""
+        if len(written_criteria(text)) >= self.least:
+            return "ok"
+        return "refused" if declines(text) else "parse_error"
 
 
 class Checklist(JudgeCalls, Stage):
@@ -99,11 +91,11 @@ class Checklist(JudgeCalls, Stage):
         return (self._template, self._author._template) if self._author is not None else (self._template,)
 
     @cached_property
-    def _author(self) -> _Author | None:
+    def _author(self) -> _CriteriaAuthor | None:
         if self.author is None:
             return None
-        return _Author(
-            engine=self.author, template=self.author_template, mode="parsed", sampling=self.author_sampling,
+        return _CriteriaAuthor(
+            engine=self.author, template=self.author_template, sampling=self.author_sampling,
             show_reference=self.show_reference, max_attempts=self.max_attempts, least=self.min_criteria,
         )  # fmt: skip
 
@@ -125,15 +117,11 @@ class Checklist(JudgeCalls, Stage):
             return await self._judged(example, read_criteria(kept_column(example.prompt, self.criteria_column)), ctx)
         if self._author is None:
             return await self._judged(example, self.criteria, ctx)
-        written = await self._author.answered([self._task(self._author, example.prompt, ctx)], ctx)
-        if written[-1].status != "ok":
+        rows, reply = await self._author.written(example.prompt, ctx, most=MOST)
+        if reply is None:
             ctx.count("no_criteria")
-            return written
-        return [*written, *await self._judged(example, written_criteria(written[-1].raw_text or ""), ctx)]
-
-    def _task(self, author: _Author, prompt: Prompt, ctx: Context) -> Question:
-        row = author.row(author.frame(prompt.prompt_id, "meta", ctx), (), aspect="criteria")
-        return Question((row,), author._template.render(least=self.min_criteria, most=MOST, **author.about(prompt)))
+            return rows
+        return [*rows, *await self._judged(example, written_criteria(reply), ctx)]
 
     async def _judged(self, example: Example[Candidate], criteria: Sequence[Criterion], ctx: Context) -> list[Judgment]:
         """The rows, in the order of candidates, criteria, samples."""

@@ -8,15 +8,12 @@ from __future__ import annotations
 import re
 
 from pipeline.engine import Completion
-from stages.judges.verdicts import Parsed, Reading, ScoreRule, settle
+from stages.judges.verdicts import END, GAP, TAIL, Parsed, Reading, ScoreRule, settle
 
 FIRST, SECOND, TIE = "A", "B", "T"
 BETTER = {FIRST: 1.0, SECOND: 0.0, TIE: 0.5}  # the mean over these is P(first) = (p_A + p_T/2) / (p_A + p_B + p_T)
 YES_NO = {"Yes": 1.0, "No": 0.0}
 
-_TAIL = 300  # characters; a verdict is the last thing a judge writes
-_END = r"[\s.*_`\"'})\]]*\Z"
-_GAP = r"[\s:=*_`\"'(\[]{0,12}"
 _SIDE = r"(?:(?:response|option|assistant|answer)\s{1,2})?"
 _NAME = r"(?-i:[ABT])|(?-i:\bC\b(?=\]\]))|tie"
 _LEAD = r"\b(?:answer|verdict|winner|choice|decision|preference|label|better\sresponse)\b"
@@ -25,26 +22,26 @@ _SIDE_NAMED = re.compile(
     rf"""(?:
       \[\[\s{{0,3}}(?P<brackets>{_NAME})\s{{0,3}}\]\]
     | \[result\]\s{{0,5}}\(?(?P<result>{_NAME})
-    | {_LEAD}(?:\sis)?{_GAP}{_SIDE}(?P<named>{_NAME})\b(?:\s\(?tie\)?)?
+    | {_LEAD}(?:\sis)?{GAP}{_SIDE}(?P<named>{_NAME})\b(?:\s\(?tie\)?)?
     | (?:\A|[\n.!:]\s{{0,3}})(?:(?:so|thus|therefore|overall|hence),?\s)?
       (?:response|option|assistant)\s(?P<better>(?-i:[AB]))\s(?:is|wins)
       (?:\s(?:the|a|slightly|much|clearly|better|best|winner|one|response|answer|overall)){{0,5}}
-    | (?:\A|\n){_GAP}{_SIDE}(?P<alone>{_NAME})\b(?:\s\(?tie\)?)?
+    | (?:\A|\n){GAP}{_SIDE}(?P<alone>{_NAME})\b(?:\s\(?tie\)?)?
     | \b(?:it\sis|it's|call\sit)\sa\s(?P<draw>tie)
-    ){_END}""",
+    ){END}""",
     re.IGNORECASE | re.VERBOSE,
 )
 _DIRECT_SIDE = re.compile(
-    rf"{_GAP}{_SIDE}(?P<side>{_NAME})(?=[\])*_`\"']{{0,4}}(?:\s*\n|[.,;:]\s|\s[-–]\s))", re.IGNORECASE
+    rf"{GAP}{_SIDE}(?P<side>{_NAME})(?=[\])*_`\"']{{0,4}}(?:\s*\n|[.,;:]\s|\s[-–]\s))", re.IGNORECASE
 )
 _ANY_SIDE = re.compile(r"\b[ABT]\b")
 _ANSWER = re.compile(
-    rf"{_GAP}(?:(?:final\s)?(?:answer|verdict)\b{_GAP})?(?P<said>yes|no)\b(?!\s{{1,3}}(?:and|or|nor|doubt|way)\b|\s?/)",
+    rf"{GAP}(?:(?:final\s)?(?:answer|verdict)\b{GAP})?(?P<said>yes|no)\b(?!\s{{1,3}}(?:and|or|nor|doubt|way)\b|\s?/)",
     re.IGNORECASE,
 )
 _ANSWER_AT_END = re.compile(
-    rf"(?:\"(?:answer|verdict|met)\"\s{{0,3}}:\s{{0,3}}\"?|\[\[\s?|\[result\]\s?|\b(?:answer|verdict)\b(?:\sis)?{_GAP})"
-    rf"(?P<said>yes|no){_END}",
+    rf"(?:\"(?:answer|verdict|met)\"\s{{0,3}}:\s{{0,3}}\"?|\[\[\s?|\[result\]\s?|\b(?:answer|verdict)\b(?:\sis)?{GAP})"
+    rf"(?P<said>yes|no){END}",
     re.IGNORECASE,
 )
 _ANY_ANSWER = re.compile(r"\b(?:yes|no)\b", re.IGNORECASE)
@@ -56,7 +53,7 @@ def parse_side(text: str, reason: bool) -> Parsed | None:
     Forms at its end: `Answer: A`, `[[A]]` (there `C` is a tie), `[RESULT] A`, `"verdict": "A"`, `Response A is better`,
     a last line `A`. A judge that was not asked to reason (`reason`) may also begin with the letter and go on.
     """
-    offset = max(0, len(text) - _TAIL)
+    offset = max(0, len(text) - TAIL)
     found = _SIDE_NAMED.search(text[offset:])
     if found is not None:
         side = next(side for side in found.groups() if side)
@@ -79,9 +76,9 @@ def parse_yes_no(text: str, reason: bool) -> Parsed | None:
     lines = [line for line in text.splitlines(keepends=True) if line.strip()] or [""]
     last = lines[-1]
     start = text.rindex(last)
-    found = _ANSWER.match(last[:_TAIL]) or _ANSWER_AT_END.search(last[-_TAIL:])
+    found = _ANSWER.match(last[:TAIL]) or _ANSWER_AT_END.search(last[-TAIL:])
     if found is None and not reason:
-        found, start = _ANSWER.match(lines[0][:_TAIL]), 0
+        found, start = _ANSWER.match(lines[0][:TAIL]), 0
     if found is None:
         return None
     value = YES_NO[found["said"].capitalize()]

@@ -12,6 +12,7 @@ from pipeline.engine import RewardRequest
 from pipeline.errors import Rejected
 from pipeline.records import Candidate, Judgment, Message
 from pipeline.stage import Context, Example, Stage
+from stages.contexts.system_message import under_system
 from stages.judges.calls import ask_each
 from stages.judges.families import model_family
 from stages.judges.gauge import Gauge
@@ -86,7 +87,5 @@ class ScoreReward(Stage):
         return own if models.count(own) == 1 else f"{own}:{alias}"
 
     def _request(self, example: Example[Candidate], candidate: Candidate, gauge: Gauge) -> RewardRequest:
-        said = example.prompt.messages
-        if self.system is not None:
-            said = (Message("system", self.system), *[m for m in said if m.role != "system"])
+        said = under_system(self.system, example.prompt.messages)
         return RewardRequest(gauge.key(candidate), (*said, Message("assistant", candidate.text)))

@@ -15,10 +15,10 @@ from pipeline.engine import Completion
 from pipeline.records import LabelProb, Status
 from stages.judges.refusals import declines
 
-_TAIL = 300  # characters; a verdict is the last thing a judge writes
+TAIL = 300  # characters; a verdict is the last thing a judge writes
 _NUMBER = r"-?\d{1,6}(?:\.\d{1,6})?"
-_END = r"[\s.*_`\"'})\]]*\Z"
-_GAP = r"[\s:=*_`\"'(\[]{0,12}"
+END = r"[\s.*_`\"'})\]]*\Z"  # what may follow a verdict
+GAP = r"[\s:=*_`\"'(\[]{0,12}"  # what may stand before it
 _OF = r"\s{0,3}(?:/|out\ of)\s{0,3}"
 # The forms in which a score may end a text. Each is anchored at the end and has one number and perhaps an "of M".
 _SCORE = re.compile(
@@ -27,17 +27,17 @@ _SCORE = re.compile(
     | \[\[\s{{0,5}}(?P<brackets>{_NUMBER})\s{{0,5}}\]\]
     | \[result\]\s{{0,5}}\(?(?P<result>{_NUMBER})
     | \b(?:score|rating|grade|verdict)\b(?:\s(?:for|on)\s[a-z_ ]{{1,30}})?
-      (?:\s?\(\d{{1,3}}\s?(?:[-–]|to)\s?\d{{1,3}}\))?(?:\s{{1,3}}(?:is|of))?(?:{_GAP}|\s[-–]\s)
+      (?:\s?\(\d{{1,3}}\s?(?:[-–]|to)\s?\d{{1,3}}\))?(?:\s{{1,3}}(?:is|of))?(?:{GAP}|\s[-–]\s)
       (?P<named>{_NUMBER})(?:{_OF}(?P<of>\d{{1,6}}))?
     | (?<![\d./])(?P<ratio>{_NUMBER}){_OF}(?P<ratio_of>\d{{1,6}})
-    | (?:\A|\n){_GAP}(?P<alone>{_NUMBER})
-    )(?:\s{{1,2}}(?:points?|stars?))?{_END}""",
+    | (?:\A|\n){GAP}(?P<alone>{_NUMBER})
+    )(?:\s{{1,2}}(?:points?|stars?))?{END}""",
     re.IGNORECASE | re.VERBOSE,
 )
 _DIRECT = re.compile(
-    rf"{_GAP}(?:(?:score|rating){_GAP})?({_NUMBER})(?=[\])*_`\"']{{0,4}}(?:\s*\n|[.,;:]\s|\s[-–]\s))", re.IGNORECASE
+    rf"{GAP}(?:(?:score|rating){GAP})?({_NUMBER})(?=[\])*_`\"']{{0,4}}(?:\s*\n|[.,;:]\s|\s[-–]\s))", re.IGNORECASE
 )
-_NOT_APPLICABLE = re.compile(rf"(?:\A|\n|\b(?:score|rating)\b){_GAP}n/?a{_END}", re.IGNORECASE)
+_NOT_APPLICABLE = re.compile(rf"(?:\A|\n|\b(?:score|rating)\b){GAP}n/?a{END}", re.IGNORECASE)
 
 
 class Parsed(Struct, frozen=True, gc=False):
@@ -55,7 +55,7 @@ def parse_score(text: str) -> Parsed | None:
 
     Forms: `Score: N`, `[[N]]`, `[RESULT] N`, `N/M`, `"score": N`, a last line N.
     """
-    offset = max(0, len(text) - _TAIL)
+    offset = max(0, len(text) - TAIL)
     found = _SCORE.search(text[offset:])
     if found is None:
         return None
@@ -76,7 +76,7 @@ def parse_direct(text: str) -> Parsed | None:
 
 def parse_not_applicable(text: str) -> bool:
     """Whether `text` ends with N/A where a score would stand."""
-    return bool(_NOT_APPLICABLE.search(text[-_TAIL:]))
+    return bool(_NOT_APPLICABLE.search(text[-TAIL:]))
 
 
 class Expected(Struct, frozen=True, gc=False):

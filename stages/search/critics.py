@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pipeline.engine import Completion, RewardRequest
 from pipeline.errors import Rejected
 from pipeline.records import Message, Prompt
+from stages.contexts.system_message import under_system
 from stages.judges.hygiene import as_data, prompt_text
 from stages.judges.likelihood import expit
 from stages.search.fields import LETTERS, Critic, Grading, SelfEval, StepReward
@@ -84,9 +85,7 @@ def grade(reply: Reply, critic: Grading) -> float | None:
 def reward_request(model: StepReward, asked: Asked, key: str) -> RewardRequest:
     """The steps up to the one in question, or the answer so far."""
     steps = shown_steps(asked.before, asked.step, asked.delimiters)
-    said = asked.prompt.messages
-    if model.system is not None:
-        said = (Message("system", model.system), *[m for m in said if m.role != "system"])
+    said = under_system(model.system, asked.prompt.messages)
     if model.form == "process":
         return RewardRequest(key, said, steps=steps, step_tag=model.step_tag)
     return RewardRequest(key, (*said, Message("assistant", asked.delimiters[0].join(steps))))

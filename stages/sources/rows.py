@@ -10,6 +10,7 @@ import msgspec
 from pipeline import ids
 from pipeline.errors import Rejected
 from pipeline.records import Candidate, Judgment, Message, Prompt, Record, Reject, Source
+from stages.contexts.system_message import with_system
 from stages.pairs.gate import Arm, Gate, text_refusal
 from stages.pairs.joint_pairs import joint_pair
 from stages.sources.columns import Columns, Row, conversation, getter, number, optional_text, parallel, text
@@ -76,8 +77,8 @@ class RowReader:
         get = self._get
         system = optional_text(get["system"](row), "system")
         context = optional_text(get["context"](row), "context")
-        base = _with_system(system, asked)
-        messages = _with_system(context, base) if context else base
+        base = with_system(system, asked) if system else asked
+        messages = with_system(context, base) if context else base
         base_id = ids.prompt_id(base)
         given_id = optional_text(get["row_id"](row), "row_id")
         lang, licence = get["lang"](row), get["license"](row)
@@ -209,12 +210,3 @@ class RowReader:
 
 def _turns(messages: Sequence[Message]) -> list[tuple[str, str]]:
     return [(m.role, m.content) for m in messages if m.role != "system"]
-
-
-def _with_system(more: str | None, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """`more` added to the system message, which is made where there is none."""
-    if not more:
-        return messages
-    if messages[0].role == "system":
-        return (Message("system", f"{messages[0].content}\n\n{more}"), *messages[1:])
-    return (Message("system", more), *messages)

@@ -7,7 +7,9 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.page import bars, curve, page, paragraph, row, table
+from pipeline.page import Axis, Curve, bars, page, paragraph, plot, row, table
+
+AXES = Axis("x", 0, 10), Axis("y", 0, 1)
 
 
 class Seen(HTMLParser):
@@ -36,10 +38,11 @@ def read(text: str) -> Seen:
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc"))))
 def test_text_is_shown_as_it_is_wherever_it_stands(text: str) -> None:
     hostile = f"<script>alert(1)</script>&amp;\"'{text}"
-    body = paragraph(hostile) + table((hostile,), [(hostile,)]) + row(bars(hostile, {hostile: 1.0}))
+    drawn = plot(hostile, Axis(hostile, 0, 1), Axis(hostile, 0, 1), [Curve(hostile, [(0, 0), (1, 1)])])
+    body = paragraph(hostile) + table((hostile,), [(hostile,)]) + row(bars(hostile, {hostile: 1.0}), drawn)
     seen = read(page(hostile, hostile, (hostile, body)))
     assert "script" not in seen.tags
-    assert "".join(seen.texts).count(hostile) == 10
+    assert "".join(seen.texts).count(hostile) == 14
 
 
 def test_numbers_are_told_by_their_kind_and_nothing_by_a_dash() -> None:
@@ -50,4 +53,11 @@ def test_numbers_are_told_by_their_kind_and_nothing_by_a_dash() -> None:
 def test_charts_of_nothing_are_empty_charts() -> None:
     assert "<rect" not in bars("none", {})
     assert "rect" in bars("zero", {"a": 0})
-    assert curve("none", []).count("<path") == 1
+    assert "<polyline" not in plot("none", *AXES, [])
+
+
+def test_curves_of_a_plot_share_its_axes_and_stay_inside() -> None:
+    text = plot("two", *AXES, [Curve("ideal", [(0, 0), (10, 1)], dashed=True), Curve("own", [(-5, 2)], dots=True)])
+    assert text.count("<polyline") == 2
+    assert 'points="46.0,260.0 410.0,14.0"' in text
+    assert '<circle cx="46.0" cy="14.0"' in text
