@@ -25,6 +25,7 @@ TABLES = (
     "quickstart",
     "abacus",
     "rationales",
+    "label_repair",
     "injection",
     "aggregate",
     "search_speed",

@@ -44,7 +44,8 @@ def calibrate(gold: str, to: str, config: Mapping[str, Any] | None = None, name:
         **{key: given[key] for key in KEPT if key in given},
         "name": name,
         "max_reject_rate": 1.0,
-        "jobs": [{"stage": "gold_items", "path": gold}, *jobs, {"stage": "calibrate"}],
+        # with the labels as pairs: a judge may ask about the pairs there are
+        "jobs": [{"stage": "gold_items", "path": gold, "pairs": bool(jobs)}, *jobs, {"stage": "calibrate"}],
     }
     if config is not None:
         _write(execute(data), target)

@@ -28,8 +28,9 @@ def show(path: str, prompt_id: str) -> None:
     plan, store, n_shards = open_run(path)
     found = [
         (p, shard)
-        for shard in sorted(store.done(plan.source.name))
-        for p in store.read(plan.source.name, Prompt, shard, main=True)
+        for name in (j.name for j in plan.jobs.values() if j is plan.source or j.stage.planted == "makes")
+        for shard in sorted(store.done(name))
+        for p in store.read(name, Prompt, shard, main=True)
         if p.prompt_id.startswith(prompt_id)
     ]
     if len(found) != 1:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from msgspec.msgpack import Decoder
 from pydantic import BaseModel, ConfigDict
@@ -30,6 +30,7 @@ from pipeline.tree import Node, Ranking, Thumb, Trace, Tree
 
 R = TypeVar("R")
 T = TypeVar("T")
+PROBE = "probe"  # the split of planted prompts, whose better candidate is known; no pair is made of them
 
 
 @dataclass(slots=True)
@@ -99,6 +100,7 @@ class Stage(BaseModel):
     version: ClassVar[int] = 1
     template_variables: ClassVar[frozenset[str]] = frozenset()  # what its templates may use
     not_identity: ClassVar[frozenset[str]] = frozenset()  # fields that never change a row
+    planted: ClassVar[Literal["", "makes", "meets"]] = ""  # its prompts are probes; it meets them as judging stages do
     where_made: ClassVar[frozenset[type[Record]]] = frozenset()  # tables it reads, but can do without
 
     async def process(self, example: Any, ctx: Context) -> Sequence[Record]:

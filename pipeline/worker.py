@@ -116,7 +116,8 @@ class Worker:
             if r.subject == "prompt"
         }  # fmt: skip
         verdicts = Verdicts(v for maker in self.plan.makers(job, Verdict) for v in self._load(maker, Verdict, shard))
-        prompts = [verdicts.apply(p) for p in self._load(self.plan.source, Prompt, shard) if p.prompt_id not in lost]
+        asked = [*self._load(self.plan.source, Prompt, shard), *self._probes(job, shard)]
+        prompts = [verdicts.apply(p) for p in asked if p.prompt_id not in lost]
         examples: dict[str, Example[Any]] = {
             p.prompt_id: Example(p, cluster=verdicts.cluster(p.prompt_id)) for p in prompts if p is not None
         }
@@ -129,6 +130,13 @@ class Worker:
             for prompt_id, rows in grouped.items():
                 setattr(examples[prompt_id], FIELD_OF[cls], rows)
         return list(examples.values())
+
+    def _probes(self, job: Job, shard: int) -> list[Prompt]:
+        """Planted prompts: only judging jobs and those that meet them see any."""
+        if job.stage.planted != "meets" and job.stage.makes()[:1] != (Judgment,):
+            return []
+        planted = [maker for maker in self.plan.makers(job, Prompt) if maker.stage.planted == "makes"]
+        return [prompt for maker in planted for prompt in self._load(maker, Prompt, shard)]
 
     def _load(self, job: Job, cls: type[R], shard: int) -> list[R]:
         key = (job.name, cls, shard)

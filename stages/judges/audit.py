@@ -6,20 +6,21 @@ bounds. The rows are cases worth reading.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections import Counter
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from pipeline.pair import Pair
 from pipeline.records import Candidate, Judgment, Rationale, Record
-from pipeline.stage import Context, Example, Stage, Summary
+from pipeline.stage import PROBE, Context, Example, Stage, Summary
 from stages.judges.audit_page import audit_page
-from stages.judges.health import canary_kind, judge_health, pair_health
+from stages.judges.health import Health, canary_kind, judge_health, pair_health, probe_health
 from stages.judges.measures import measures
 
 
 class AuditCase(Record, frozen=True, kw_only=True):
-    """Something to look at. what: canary_won, order_flipped, against_outcome."""
+    """Something to look at. what: canary_won, order_flipped, against_outcome, probe_missed."""
 
     what: str
     judge: str
@@ -31,13 +32,21 @@ class Audit(Stage):
     """Health of judges and labels; leaves audit.json and audit.html beside its rows. Counts: see stages/judges/health.py."""
 
     version: ClassVar[int] = 1
+    planted: ClassVar[Literal["", "makes", "meets"]] = "meets"
     where_made: ClassVar[frozenset[type[Record]]] = frozenset({Candidate, Pair, Rationale})
 
     async def process(self, example: Example[Candidate | Judgment | Pair | Rationale], ctx: Context) -> list[AuditCase]:
         """The cases of one prompt."""
+        if example.prompt.split == PROBE:
+            better = msgspec.json.decode(example.prompt.ext_json or "{}")[PROBE]
+            return self._told(probe_health(better, example.candidates, example.judgments), Counter(), example, ctx)
         found = judge_health(example.candidates, example.judgments, example.pairs)
         canaries = [c.candidate_id for c in example.candidates if canary_kind(c)]
-        for name, n in (found.counts + pair_health(example.pairs, example.rationales, canaries)).items():
+        return self._told(found, pair_health(example.pairs, example.rationales, canaries), example, ctx)
+
+    @staticmethod
+    def _told(found: Health, more: Counter[str], example: Example[Any], ctx: Context) -> list[AuditCase]:
+        for name, n in (found.counts + more).items():
             ctx.count(name, n)
         prompt_id = example.prompt.prompt_id
         return [

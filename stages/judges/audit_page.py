@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 from pipeline.page import Markup, bars, page, paragraph, row, table
 from pipeline.stage import Summary
+from stages.judges.calibration import wilson_low
 from stages.judges.measures import LOWEST, JudgeMeasures, Measures, tables
 
 # What deserves a second look; nothing fails by it (that is what --fail-on is for).
 SUSPECT: Mapping[str, float] = {
     "parse_rate": 0.95, "low_mass": 0.1, "order_consistency": 0.8, "position_bias": 1.0, "agreement": 0.6,
     "outcome_agreement": 0.7, "given_agreement": 0.7, "length_lean": 0.15, "canary_wins": 0.0,
+    "probe_accuracy": 0.7,
 }  # fmt: skip
 LEFT_OUT = ("refused", "dropped", "no_pair", "reject", "skipped")
 
@@ -26,6 +28,7 @@ def audit_page(summary: Summary, found: Measures) -> str:
         ("Judges", _judges(found)),
         ("What they answered", _answers(counts)),
         ("Canaries", _canaries(found)),
+        ("Probes", _probes(found)),
         ("Pairs", _pairs(found, counts)),
         ("What was left out, and why", _left_out(summary)),
         ("Some cases", _cases(summary)),
@@ -44,7 +47,8 @@ def _judges(found: Measures) -> Markup:
     about = (
         "parse_rate: calls that gave a value. position_bias: preference for the first place, logits. Agreement with other "
         "judges, with verified outcomes, with labels of the input; ties count half. length_lean: longer winners beyond "
-        "those of the verified outcomes. canary_wins: planted bad answers that no real one beat."
+        "those of the verified outcomes. canary_wins: planted bad answers that no real one beat. probe_accuracy: planted gold "
+        "items told right, of those with an opinion."
     )
     return table(("judge", *[n.replace("_", " ") for n in names]), rows, bad) + paragraph(about)
 
@@ -74,6 +78,22 @@ def _canaries(found: Measures) -> Markup:
     rows = [[judge, *[n.get(kind, 0) for kind in kinds]] for judge, n in found.canaries.items()]
     bad = [(r, c) for r, n in enumerate(rows) for c, kind in enumerate(kinds, 1) if kind.endswith(" won") and n[c]]
     return table(("judge", *kinds), rows, bad)
+
+
+def _probes(found: Measures) -> Markup:
+    if not found.probes:
+        return paragraph(
+            "None were planted; a job {stage: plant_probes, path: gold.jsonl} after the candidates plants some."
+        )
+    kinds = ("same", "tie", "opposite", "silent")
+    rows = []
+    for judge, n in found.probes.items():
+        right, wrong = n.get("same", 0) + n.get("tie", 0) / 2, n.get("opposite", 0) + n.get("tie", 0) / 2
+        rows.append([judge, *[n.get(kind, 0) for kind in kinds], wilson_low(right, round(right + wrong))])
+    about = (
+        "lower bound: of the accuracy, one-sided 95 % (Wilson). Silent probes, where an answer failed, are in no rate."
+    )
+    return table(("judge", "right", "tie", "wrong", "silent", "lower bound"), rows) + paragraph(about)
 
 
 def _pairs(found: Measures, counts: Mapping[str, dict[str, dict[str, int]]]) -> Markup:

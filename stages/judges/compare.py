@@ -22,7 +22,7 @@ from pipeline.engine import Completion
 from pipeline.errors import PlanError
 from pipeline.pair import Pair
 from pipeline.records import Candidate, Judgment, Prompt, Record, Status
-from pipeline.stage import Context, Example, Stage
+from pipeline.stage import PROBE, Context, Example, Stage
 from stages.judges.aspects import Aspect, described
 from stages.judges.hygiene import as_data
 from stages.judges.options import BETTER, FIRST, SECOND, read_preference
@@ -132,6 +132,8 @@ class Compare(JudgeCalls, Stage):
         return {who: shown[who] for who in by_text.values()}
 
     def _schedule(self, example: Example[Any], texts: Mapping[str, str], ctx: Context) -> Schedule:
+        if example.prompt.split == PROBE:  # it is one pair, and has no pair's row
+            return in_one_round(every_duel(sorted(texts)))
         if self.schedule == "pairs":
             arms = [(p.chosen_gen, p.rejected_gen) for p in example.pairs if p.chosen_gen and p.rejected_gen]
             duels = [duel(a.candidate_id, b.candidate_id) for a, b in arms if a.candidate_id != b.candidate_id]

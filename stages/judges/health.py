@@ -23,7 +23,7 @@ _CLIP = 1e-4  # spec judges C3, J3: probabilities are clipped before their logit
 
 
 class Case(Struct, frozen=True, gc=False):
-    """One thing to look at: canary_won, order_flipped or against_outcome; of which judge, which candidates."""
+    """One thing to look at: canary_won, order_flipped, against_outcome or probe_missed; of which judge, which candidates."""
 
     what: str
     judge: str
@@ -76,6 +76,28 @@ def judge_health(candidates: Sequence[Candidate], judgments: Sequence[Judgment],
         _length(counts, judge, said, texts)
     for (one, said), (other, against) in itertools.combinations(opinions.items(), 2):
         _score_card(counts, f"agree:{one} ~ {other}", said, against)
+    return Health(counts, cases)
+
+
+def probe_health(better: str, candidates: Sequence[Candidate], judgments: Sequence[Judgment]) -> Health:
+    """Judges against a planted pair of which `better` is known to be the better one; `silent`: no opinion came of it."""
+    counts: Counter[str] = Counter()
+    cases: list[Case] = []
+    a, b = sorted(c.candidate_id for c in candidates)
+    truth = {(a, b): float(a == better)}
+    by_judge: defaultdict[str, list[Judgment]] = defaultdict(list)
+    for judgment in judgments:
+        by_judge[judge_of(judgment)].append(judgment)
+    for judge, rows in sorted(by_judge.items()):
+        _answers(counts, judge, rows)
+        if all(row.status == "na" for row in rows):
+            continue
+        cases += _orders(counts, judge, rows)
+        said = _preferences(_scores(rows), rows)
+        _score_card(counts, f"probe:{judge}", said, truth)
+        counts[f"probe:{judge}:silent"] += (a, b) not in said
+        if (said.get((a, b), truth[a, b]) - 0.5) * (truth[a, b] - 0.5) < 0:
+            cases.append(Case("probe_missed", judge, (a, b), "the judge prefers the answer that is known to be worse"))
     return Health(counts, cases)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 Table = dict[str, dict[str, int]]  # judge -> what -> how often
-LOWEST = ("parse_rate", "order_consistency", "agreement", "outcome_agreement", "given_agreement")
+LOWEST = ("parse_rate", "order_consistency", "agreement", "outcome_agreement", "given_agreement", "probe_accuracy")
 
 
 class JudgeMeasures(Struct, frozen=True):
@@ -16,8 +16,8 @@ class JudgeMeasures(Struct, frozen=True):
 
     parse_rate: calls that gave a value, of those that could. position_bias: mean preference for the first place, logits.
     agreement: with the other judges; outcome_agreement: with verified outcomes; given_agreement: with the input's labels;
-    ties count half. length_lean: share of longer winners among clear cases, less the same share of verified outcomes
-    (less 1/2 where nothing is verified).
+    probe_accuracy: on planted gold items it has an opinion on; ties count half in all four. length_lean: share of longer
+    winners among clear cases, less the same share of verified outcomes (less 1/2 where nothing is verified).
     """
 
     calls: int
@@ -30,13 +30,15 @@ class JudgeMeasures(Struct, frozen=True):
     given_agreement: float | None
     length_lean: float | None
     canary_wins: float | None
+    probe_accuracy: float | None
 
 
 class Measures(Struct, frozen=True):
-    """All judges, what they make of canaries, the pairs, and for each measure its worst value over the judges."""
+    """All judges, what they make of canaries and probes, the pairs, and for each measure its worst value over the judges."""
 
     judges: dict[str, JudgeMeasures]
     canaries: dict[str, dict[str, int]]
+    probes: dict[str, dict[str, int]]
     pairs: dict[str, float | None]
     worst: dict[str, float | None]
 
@@ -63,7 +65,7 @@ def measures(counts: Mapping[str, int]) -> Measures:
         values = [value for judge in judges.values() if (value := getattr(judge, name)) is not None]
         low = name in LOWEST
         worst[name] = (min(values) if low else max(values, key=abs)) if values else None
-    return Measures(judges, by.get("canary", {}), pairs, worst | pairs)
+    return Measures(judges, by.get("canary", {}), by.get("probe", {}), pairs, worst | pairs)
 
 
 def _judge(judge: str, by: Mapping[str, Table], bias: int | None) -> JudgeMeasures:
@@ -89,6 +91,7 @@ def _judge(judge: str, by: Mapping[str, Table], bias: int | None) -> JudgeMeasur
         given_agreement=_agreement(by.get("given", {}).get(judge, {})),
         length_lean=_lean(by.get("length", {}), judge),
         canary_wins=share(won, sum(canaries.values())),
+        probe_accuracy=_agreement(by.get("probe", {}).get(judge, {})),
     )
 
 
