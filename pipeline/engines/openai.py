@@ -119,6 +119,7 @@ class OpenaiEngine:
             trust_env=not is_local,
         )
         self._slots = asyncio.Semaphore(config.max_in_flight)
+        self._answered = 0  # requests of any kind
         self._stats = dict.fromkeys(("requests", "prompt_tokens", "tokens", "retries"), 0.0)
 
     async def reach(self) -> None:
@@ -183,12 +184,15 @@ class OpenaiEngine:
         jitter = ids.stream("backoff", ids.content_hash(body))  # no two requests come back at the same moment
         failure, is_odd = "", False
         async with self._slots:
+            others = self._answered
             for attempt in range(self._config.max_retries + 1):
                 asked_s: float | None = None
                 try:
                     response = await self._client.post(path, json=body)
                     if response.is_success:
-                        return read(self._json(response))
+                        made = read(self._json(response))
+                        self._answered += 1
+                        return made
                     self._raise_if_final(response)
                     failure, is_odd = f"status {response.status_code}: {self._told(response)}", False
                     asked_s = retry_after(response.headers)
@@ -200,8 +204,10 @@ class OpenaiEngine:
                     self._stats["retries"] += 1
                     await asyncio.sleep(self._wait_s(attempt, asked_s, jitter.random()))
         told = f"{self._host} failed {self._config.max_retries + 1} times for {path}: {failure}"
-        # A server that answers, but not this request, costs the row; if it is all rows, max_reject_rate stops the run.
-        raise Rejected("bad_response", told) if is_odd else EngineError(told)
+        # A server that answers, but not this request, costs the row; one that answers nobody is down, and the shard waits.
+        if is_odd or self._answered > others:
+            raise Rejected("bad_response" if is_odd else "no_answer", told)
+        raise EngineError(told)
 
     def _json(self, response: httpx.Response) -> Any:
         try:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from pipeline.engine import Completion, Engine, Request
 from pipeline.errors import Rejected
+from pipeline.records import Status
 
 Answer = Completion | Rejected
 Q = TypeVar("Q")
 A = TypeVar("A")
+_REFUSALS: Mapping[str, Status] = {"bad_response": "parse_error", "no_answer": "timeout"}
 
 
 async def answer_each(engine: Engine, requests: Sequence[Request]) -> list[Answer]:
@@ -37,6 +39,11 @@ def _question(request: Request) -> Hashable:
 
 def _again(answer: Answer) -> Answer:
     return answer if isinstance(answer, Rejected) else msgspec.structs.replace(answer, n_prompt_tokens=0, n_tokens=0)
+
+
+def refusal(why: Rejected) -> Status:
+    """The status of a call that never got an answer: what an engine refuses is too long for it, unless it says otherwise."""
+    return _REFUSALS.get(why.reason, "too_long")
 
 
 async def ask_each(call: Callable[[Sequence[Q]], Awaitable[Iterable[A]]], requests: Sequence[Q]) -> list[A | Rejected]:

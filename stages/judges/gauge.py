@@ -57,6 +57,8 @@ def reading(found: float | Rejected | None) -> tuple[Status, float | None]:
     """Status and value: what does not fit is `too_long`, another refusal or what is no number `parse_error`."""
     if found is None or (isinstance(found, Rejected) and found.reason in ("context_overflow", "too_long")):
         return "too_long", None
+    if isinstance(found, Rejected) and found.reason == "no_answer":
+        return "timeout", None
     if isinstance(found, Rejected) or not math.isfinite(found):
         return "parse_error", None
     return "ok", found

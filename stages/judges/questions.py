@@ -16,7 +16,7 @@ from pipeline.errors import PlanError, Rejected
 from pipeline.prompts import Template, load_template
 from pipeline.records import Candidate, Judgment, Message, Prompt, Status
 from pipeline.stage import Context
-from stages.judges.calls import Answer, answer_each
+from stages.judges.calls import Answer, answer_each, refusal
 from stages.judges.families import model_family, own_family
 from stages.judges.hygiene import as_data, prompt_text
 from stages.judges.verdicts import Reading
@@ -128,7 +128,7 @@ class JudgeCalls(BaseModel):
 
     def _judgments(self, question: Question, answer: Answer) -> list[Judgment]:
         if isinstance(answer, Rejected):
-            return [replace(row, status="too_long") for row in question.rows]
+            return [replace(row, status=refusal(answer)) for row in question.rows]
         rows = []
         for number, row in enumerate(question.rows):
             reading = self.read(answer, row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -56,6 +56,9 @@ def look_again(pair: Pair, found: Preferences, texts: Mapping[str, str], bar: Ba
     checked = float(found.p[i, j] > 0.5) if found.decided[i, j] else None
     signals = opinions(found, i, j, bar)
     decision, p = verdict(checked, signals, bar)
+    if decision == "flip" and checked is None and (makers := label_makers(pair)):
+        independent = opinions(found, i, j, bar, makers)
+        decision = "flip" if decide(independent, bar.tie, bar.flip) == "flip" else "ambiguous"
     if p is None:
         return Look("no_signal", None, "no judge has an opinion")
     if decision == "drop":
@@ -71,11 +74,25 @@ def look_again(pair: Pair, found: Preferences, texts: Mapping[str, str], bar: Ba
     return Look(_COUNTED[decision], new, f"jury and second opinion of the label: {told}")
 
 
-def opinions(found: Preferences, i: int, j: int, bar: Bar) -> list[float | None]:
-    """P(i better) by the jury, and by the second opinion: reward models and the judges named for it."""
-    second = np.array([judge.kind == "rm" or judge.among(bar.second) for judge in found.panel.judges], dtype=bool)
+def label_makers(pair: Pair) -> frozenset[str]:
+    """Judges whose opinion the label is: they cannot be what turns it round (spec judges C0.7)."""
+    if pair.label_source not in ("judge", "rm", "votes"):
+        return frozenset()
+    return frozenset([*(signal.judge for signal in pair.signals), *(score.judge for score in pair.scores)])
+
+
+def opinions(
+    found: Preferences, i: int, j: int, bar: Bar, without: Collection[str] = ()
+) -> list[float | None]:  # fmt: skip
+    """P(i better) by the jury, and by the second opinion: reward models and the judges named for it.
+
+    without: judges that are not heard, as `job:judge_id` or by their model.
+    """
+    judges = found.panel.judges
+    heard = np.array([judge.name not in without and judge.judge_id not in without for judge in judges], dtype=bool)
+    second = np.array([judge.kind == "rm" or judge.among(bar.second) for judge in judges], dtype=bool)
     at, sign = column(min(i, j), max(i, j), len(found.places)), 1.0 if i < j else -1.0
-    odds = [sign * float(deliberate(found.panel, bar.rules, who)[1][at]) for who in (~second, second)]
+    odds = [sign * float(deliberate(found.panel, bar.rules, who & heard)[1][at]) for who in (~second, second)]
     return [None if o != o else float(sigmoid(o)) for o in odds]
 
 

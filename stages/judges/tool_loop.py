@@ -10,6 +10,7 @@ from pipeline.engine import Completion
 from pipeline.errors import Rejected
 from pipeline.records import Message, ToolCall
 from stages.judges.actions import Action, own_words, read_action, read_verdict
+from stages.judges.calls import refusal
 from stages.judges.hygiene import as_data
 from stages.judges.refusals import declines
 from stages.judges.verdicts import Reading, expected_score
@@ -46,8 +47,8 @@ class Dialogue:
 
     def hear(self, answer: Completion | Rejected, rule: LoopRule) -> Action | None:
         """Takes the judge's next turn. The call it makes, which `show` is to answer; None when the loop has ended."""
-        if isinstance(answer, Rejected):  # the observations have outgrown its context
-            self.reading = Reading("too_long")
+        if isinstance(answer, Rejected):  # most often the observations have outgrown its context
+            self.reading = Reading(refusal(answer))
             return None
         self.turns += 1
         self.n_in += answer.n_prompt_tokens

@@ -9,8 +9,10 @@ from msgspec.structs import replace
 
 from pipeline import ids
 from pipeline.engine import Completion
+from pipeline.errors import Rejected
 from pipeline.pair import Pair
 from pipeline.records import Rationale, ToolCall
+from stages.judges.calls import refusal
 from stages.judges.hygiene import as_data, prompt_text
 from stages.rationales.critiques import gate_critique, parse_critique, scored
 from stages.rationales.gate import Gated, Limits, Shown, gate, implied_label
@@ -138,10 +140,11 @@ def blank_row(attempt: Attempt, identity: str, author: str, job: str, form: str)
     )
 
 
-def answered(blank: Rationale, attempt: Attempt, completion: Completion | None, limits: Limits) -> Found:
+def answered(blank: Rationale, attempt: Attempt, completion: Completion | Rejected | None, limits: Limits) -> Found:
     """The row with what the author wrote and what the gate found. None: it could not be asked."""
-    if completion is None:
-        return Found(attempt, replace(blank, reject_reason="prompt_too_long"))
+    if completion is None or isinstance(completion, Rejected):
+        long = completion is None or refusal(completion) == "too_long"
+        return Found(attempt, replace(blank, reject_reason="prompt_too_long" if long else "no_answer"))
     cut = completion.finish_reason != "stop"
     row = replace(
         blank,

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from pydantic import Field
 
 from pipeline import ids
-from pipeline.engine import Completion, Request, Sampling
+from pipeline.engine import Request, Sampling
 from pipeline.errors import PlanError
 from pipeline.pair import Pair
 from pipeline.prompts import Template, load_template
@@ -215,10 +215,9 @@ class Explain(Stage):
         asked = [n for n, attempt in enumerate(attempts) if attempt.longest <= self.max_chars]
         requests = [self._request(attempts[n], blanks[n], ctx) for n in asked]
         answers = dict(zip(asked, await answer_each(ctx.engines[self.engine], requests), strict=True))
-        completions = [c if isinstance(c := answers.get(n), Completion) else None for n in range(len(attempts))]
         return [
-            answered(blank, attempt, completion, self._limits[attempt.kind])
-            for blank, attempt, completion in zip(blanks, attempts, completions, strict=True)
+            answered(blank, attempt, answers.get(n), self._limits[attempt.kind])
+            for n, (blank, attempt) in enumerate(zip(blanks, attempts, strict=True))
         ]
 
     def _request(self, attempt: Attempt, blank: Rationale, ctx: Context) -> Request:

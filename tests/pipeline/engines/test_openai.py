@@ -47,7 +47,7 @@ class Server:
     url: str = ""
     release: asyncio.Event = field(default_factory=asyncio.Event)
     hold_for: int = 0
-    by_body: Callable[[dict[str, Any]], Reply] | None = None
+    by_body: Callable[[dict[str, Any]], Reply | None] | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -179,6 +179,21 @@ async def test_an_answer_that_stays_unusable_costs_its_row_and_no_other(
     server.replies = [answer]
     with pytest.raises(Rejected, match=f"bad_response: 127.0.0.1 failed 3 times for /chat/completions: .*{told}"):
         await one(connect(), ask())
+
+
+@pytest.mark.parametrize("failure", [reply({}, 503), None])
+async def test_what_a_server_never_answers_while_it_answers_others_costs_its_row(
+    server: Server, connect: Any, failure: Reply | None
+) -> None:
+    server.replies = [failure]  # None: silence until the time is up
+    server.by_body = lambda body: None if "bad" in str(body) else reply(choices("fine"))
+    engine = connect(timeout_s=0.3, backoff_s=0.05)
+    good, bad = await asyncio.gather(one(engine, ask("good")), one(engine, ask("bad")), return_exceptions=True)
+    assert isinstance(good, list)
+    assert isinstance(bad, Rejected)
+    assert bad.reason == "no_answer"
+    with pytest.raises(EngineError, match="failed 3 times"):  # now nobody is answered
+        await one(engine, ask("bad"))
 
 
 async def test_a_web_page_is_no_endpoint(server: Server, connect: Any) -> None:
