@@ -26,8 +26,9 @@ from stages.judges.labels import FLIP_CONFIDENCE, TIE_DELTA
 from stages.judges.panel import Rules
 from stages.judges.preferences import Preferences, prefer
 from stages.judges.relabel import Bar, look_again
+from stages.judges.worth import distinct, unworthy, usable
 from stages.pairs.build import lineage, pair_ids, response_pair
-from stages.pairs.gate import FINISHED, Arm, Bounds, Gate, Refusal, why_refused
+from stages.pairs.gate import Arm, Bounds, Gate, Refusal, why_refused
 from stages.pairs.select import Choice, Pool, Proposal, Scored, StrategyName, propose, rank
 from stages.pairs.truncation import TrainingLength
 
@@ -43,6 +44,7 @@ class Aggregate(Stage):
     domain: the domain of the calibration whose weights count; default: those over all domains.
     both_orders: a comparison seen in one order counts for nothing.
     quorum: share of the asked judges' weight that must have answered.
+    min_chosen: least mean score, on [0, 1], of the answer that is preferred; an answer that a check found wrong never is.
     ambiguous: pairs without a clear preference become rejects, or stay with `ambiguous` set.
     Pairs across a cycle of preferences are never made. Counts: `kept`, `flipped`, `ambiguous`, `passed` (pairs of steps,
     which no judge of answers can check), `refused:<reason>`, `dropped:<reason>` (candidates), `no_pair:<reason>`.
@@ -60,6 +62,7 @@ class Aggregate(Stage):
     quorum: float = Field(0.5, ge=0, le=1)
     tie_delta: float = Field(TIE_DELTA, ge=0, lt=0.5)
     flip_confidence: float = Field(FLIP_CONFIDENCE, gt=0, le=0.5)
+    min_chosen: float | None = Field(None, ge=0, le=1)
     ambiguous: Literal["reject", "flag"] = "reject"
     strategy: StrategyName = "best_worst"
     max_pairs: int = Field(4, ge=1)
@@ -94,19 +97,26 @@ class Aggregate(Stage):
 
     async def process(self, example: Example[Candidate | Judgment | Pair], ctx: Context) -> list[Pair | Reject]:
         """The pairs of one prompt, and a reject for each that is refused. Raises PlanError: a judge not calibrated."""
-        candidates = _usable(example.candidates, ctx)
+        candidates = usable(example.candidates, ctx.count)
         judgments: Sequence[Judgment] = example.judgments
         if self.judges:
             named = {*self.judges, *self.second_opinion}
             judgments = [j for j in judgments if j.mode == "tool" or j.job in named or judge_name(j) in named]
+        if not self.relabel:
+            candidates = distinct(candidates, judgments)
         found = prefer(candidates, judgments, self._rules, self.tie_delta, not self.exclude_same_family)
         if self.relabel:
             texts = {c.candidate_id: c.text for c in candidates}
             return [self._look_again(pair, found, texts, ctx) for pair in example.pairs]
-        return self._choose(example.prompt, candidates, found, ctx)
+        return self._choose(example.prompt, candidates, found, unworthy(judgments, self.min_chosen), ctx)
 
     def _choose(
-        self, prompt: Prompt, candidates: Sequence[Candidate], found: Preferences, ctx: Context
+        self,
+        prompt: Prompt,
+        candidates: Sequence[Candidate],
+        found: Preferences,
+        bad: Mapping[str, Refusal],
+        ctx: Context,
     ) -> list[Pair | Reject]:
         by_id = {c.candidate_id: c for c in candidates}
         scored = [Scored(c.candidate_id, c.text, float(found.scores[found.places[c.candidate_id]])) for c in candidates]
@@ -123,7 +133,7 @@ class Aggregate(Stage):
             arms = [by_id[pool.entries[at].candidate_id] for at in proposal[:2]]
             i, j = (found.places[c.candidate_id] for c in arms)
             label = found.columns(i, j, self.tie_delta)
-            if why := self._why_refused(prompt, arms, label):
+            if why := self._why_refused(prompt, arms, label) or bad.get(arms[0].candidate_id):
                 ctx.count(f"refused:{why[0]}")
                 detail = f"{why[1]}; candidate {arms[0].candidate_id} over {arms[1].candidate_id}"
                 pair_id = pair_ids(self.strategy, prompt, *arms)[0]
@@ -190,7 +200,18 @@ class Aggregate(Stage):
 
     @functools.cached_property
     def _params_json(self) -> str:
-        names = {"strategy", "max_pairs", "k", "m", "judges", "tie_delta", "quorum", "both_orders", "domain"}
+        names = {
+            "strategy",
+            "max_pairs",
+            "k",
+            "m",
+            "judges",
+            "tie_delta",
+            "quorum",
+            "both_orders",
+            "domain",
+            "min_chosen",
+        }
         fields = self.model_dump(mode="json", include={*names, "calibration_sha256"})
         return msgspec.json.encode(fields, order="sorted").decode()
 
@@ -199,21 +220,6 @@ class Aggregate(Stage):
         if self.gate.tokenizer is None or self.gate.max_length is None:
             return None
         return TrainingLength(load_tokenizer(self.gate.tokenizer), self.gate.max_length)
-
-
-def _usable(candidates: Sequence[Candidate], ctx: Context) -> list[Candidate]:
-    """Those that could be an arm of a pair; the others are counted."""
-    kept = []
-    for candidate in candidates:
-        if candidate.policy_relation == "canary":
-            ctx.count("dropped:canary")
-        elif not candidate.text.strip():
-            ctx.count("dropped:empty")
-        elif candidate.finish_reason not in FINISHED:
-            ctx.count("dropped:truncated")
-        else:
-            kept.append(candidate)
-    return kept
 
 
 def _source(found: Preferences) -> dict[str, Any]:

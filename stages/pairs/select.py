@@ -12,7 +12,7 @@ import math
 import random
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from pipeline import ids
 
@@ -104,7 +104,7 @@ def mean_std(values: Sequence[float]) -> tuple[float, float]:
 def rank(candidates: Iterable[Scored], seed: int, prompt_id: str) -> Pool:
     """The pool: blank texts and NaN left out, equal texts merged (mean score), the rest in rank order."""
     merged: list[tuple[float, bytes, Scored]] = []
-    for group in _same_texts([c for c in candidates if c.score == c.score and not c.text.isspace() and c.text]):
+    for group in same_texts([c for c in candidates if c.score == c.score and not c.text.isspace() and c.text]):
         keyed = [(tie_key(seed, prompt_id, entry.candidate_id), entry) for entry in group]
         key, first = min(keyed)
         score = first.score if len(group) == 1 else mean_std([entry.score for entry in group])[0]
@@ -116,16 +116,26 @@ def rank(candidates: Iterable[Scored], seed: int, prompt_id: str) -> Pool:
     return Pool(prompt_id, seed, entries, mean, std)
 
 
-def _same_texts(candidates: Sequence[Scored]) -> Iterable[list[Scored]]:
+class Texted(Protocol):
+    """What has a text."""
+
+    @property
+    def text(self) -> str: ...
+
+
+T = TypeVar("T", bound=Texted)
+
+
+def same_texts(candidates: Iterable[T]) -> Iterable[list[T]]:
     """Candidates grouped by normal text."""
-    alike: dict[tuple[int, int, int], list[Scored]] = {}
+    alike: dict[tuple[int, int, int], list[T]] = {}
     for entry in candidates:
         alike.setdefault(_signature(_composed(entry.text)), []).append(entry)
     for group in alike.values():
         if len(group) == 1:
             yield group
             continue
-        same: dict[str, list[Scored]] = {}
+        same: dict[str, list[T]] = {}
         for entry in group:
             same.setdefault(normal_text(entry.text), []).append(entry)
         yield from same.values()

@@ -104,7 +104,7 @@ def test_the_opposite_label_has_every_sign_turned_exactly(said: Said) -> None:
 def test_the_ids_of_the_candidates_decide_nothing(said: Said) -> None:
     one, other = label(said, "a", "b"), label(said, "b", "a")  # their places, and so all arrays, stand the other way
     assume(abs(one["strength"]) > 1e-6)  # nearer to a tie the last bit decides whose side a judge is on
-    for name in ("pref_prob", "strength", "strength_std", "margin_logit", "soft_label", "agreement"):
+    for name in ("pref_prob", "strength", "strength_std", "margin_logit", "soft_label"):
         assert one[name] == pytest.approx(other[name], rel=1e-8, abs=1e-12)
 
 
