@@ -6,7 +6,6 @@ of the repair is one that the judges were calibrated on. The judgments are made 
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, synth
-from models.abacus.labelled import made_pairs, mislabelled, write_rows
+from models.abacus.labelled import gold_items, made_pairs, mislabelled, write_rows
 from models.abacus.problems import Problem, make_problems, write_problems
 from models.abacus.solutions import first_wrong, is_correct
 from pipeline.calibrate import calibrate
@@ -61,15 +60,6 @@ def own_pairs(problems: Sequence[Problem], folder: Path) -> list[Triple]:
 def _rows(store: Store, job: str, table: type[Any]) -> Iterator[Any]:
     for shard in sorted(store.done(job)):
         yield from store.read(job, table, shard, main=table is not Reject)
-
-
-def _gold(pairs: Sequence[Triple], file: Path) -> None:
-    sides = [("a", better, worse) if at % 2 else ("b", worse, better) for at, (_, better, worse) in enumerate(pairs)]
-    rows = (
-        {"prompt": pair[0], "response_a": a, "response_b": b, "label": label}
-        for pair, (label, a, b) in zip(pairs, sides, strict=True)
-    )
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def _config(rows: Path, calibration: Path) -> dict[str, Any]:
@@ -137,7 +127,7 @@ def run() -> list[Figure]:
         folder = Path(name)
         own = own_pairs(problems, folder)
         first = {p.text for p in problems[:half]}
-        _gold([pair for pair in own if pair[0] in first], folder / "gold.jsonl")
+        write_rows(folder / "gold.jsonl", gold_items([pair for pair in own if pair[0] in first], SEED))
         config = read_config("repair") | {"runs_dir": str(folder / "runs")}
         calibrate(str(folder / "gold.jsonl"), str(folder / "calibration.json"), config)
         mine = mislabelled([pair for pair in own if pair[0] not in first], SEED, WRONG)

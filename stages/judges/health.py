@@ -119,6 +119,8 @@ def pair_health(pairs: Sequence[Pair], rationales: Sequence[Rationale], canaries
             counts[f"gap:{_bin(pair.score_gap)}"] += 1
     for rationale in rationales:
         counts[f"rationale:{rationale.reject_reason or 'kept'}"] += 1
+        if (sure := rationale.verify.self_certainty) is not None:
+            counts[f"certainty_decinats:{int(10 * sure)}"] += 1
     return counts
 
 

@@ -125,4 +125,15 @@ def _pairs(by: Mapping[str, Table]) -> dict[str, float | None]:
         "ambiguous": share(flags.get("ambiguous", 0), whole),
         "flipped": share(flags.get("flipped", 0), whole),
         "explained": share(explained.get("yes", 0), sum(explained.values())),
+        "self_certainty_p5": _low_end(by.get("certainty_decinats", {}).get("", {})),
     }
+
+
+def _low_end(counted: Mapping[str, int], part: float = 0.05) -> float | None:
+    """The value in nats, to a tenth, that no more than `part` of all are below; None without any."""
+    left = part * sum(counted.values())
+    for name, n in sorted(counted.items(), key=lambda item: int(item[0])):
+        left -= n
+        if left < 0:
+            return int(name) / 10
+    return None

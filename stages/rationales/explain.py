@@ -24,10 +24,11 @@ from pipeline.engine import Request, Sampling
 from pipeline.errors import PlanError
 from pipeline.pair import Pair
 from pipeline.prompts import Template, load_template
-from pipeline.records import Judgment, Rationale, Record
+from pipeline.records import Judgment, Message, Rationale, Record
 from pipeline.stage import Context, Example, Stage
 from stages.judges.calls import answer_each
 from stages.rationales.attempts import Attempt, Found, answered, blank_row, chosen_place, shown_alone, shown_arms
+from stages.rationales.certain import with_certainty
 from stages.rationales.critiques import CRITIQUE_SCHEMA, agreeing
 from stages.rationales.gate import Limits
 from stages.rationales.graphs import GRAPH_SCHEMA
@@ -54,6 +55,7 @@ class Explain(Stage):
     min_tokens, min_quote_precision: thresholds of the gate. soft: of the soft checks.
     verifier: who measures utility, sensitivity and the truth of claims; by default nobody. Another model than the
     author's (else every prompt counts `warned:verifier_is_the_author`).
+    self_certainty: how sure the author was of a kept rationale, read from its engine's log-probabilities.
     tools: authors see what tools said of the responses (`use_tools`).
     max_chars: a pair with a longer text is not explained.
     """
@@ -75,6 +77,7 @@ class Explain(Stage):
     soft: Soft = Soft()
     verifier: Verifier | None = None
     rubric: str = ""
+    self_certainty: bool = False
     tools: bool = False
     max_chars: int = Field(40_000, ge=1)
 
@@ -101,10 +104,11 @@ class Explain(Stage):
         return (self.engine, self.verifier.engine) if self.verifier else (self.engine,)
 
     def capabilities(self, alias: str) -> frozenset[str]:
-        """`json` of an author whose answer is structured; `labels` of a verifier."""
+        """`json` of an author whose answer is structured, `certainty` of one that is measured; `labels` of a verifier."""
         if alias != self.engine:
             return frozenset({"generate", "labels"})
-        return frozenset({"generate", "json"} if self.structured else {"generate"})
+        more = ({"json"} if self.structured else set()) | ({"score", "certainty"} if self.self_certainty else set())
+        return frozenset({"generate"} | more)
 
     def needs(self) -> tuple[type[Record], ...]:
         """Pairs; judgments where tools are told of."""
@@ -207,6 +211,9 @@ class Explain(Stage):
             read = [replace(found[n], row=rows[n]).to_read() for n in kept]
             for n, row in zip(kept, await self.verifier.verified(read, ctx), strict=True):
                 rows[n] = row
+        if self.self_certainty:
+            asked = [self._messages(f.attempt) for f in found]
+            rows = await with_certainty(list(zip(rows, asked, strict=True)), ctx.engines[self.engine])
         return [with_quality(row, self.soft) for row in rows]
 
     async def _answered(self, attempts: Sequence[Attempt], ctx: Context) -> list[Found]:
@@ -222,11 +229,14 @@ class Explain(Stage):
 
     def _request(self, attempt: Attempt, blank: Rationale, ctx: Context) -> Request:
         purpose = "/".join([attempt.way, attempt.kind, *filter(None, (attempt.arm,)), attempt.pair.pair_id])
-        variables = attempt.variables() | {"format": self.format, "rubric": self.rubric}
         return Request(
             sampling=self.sampling,
             key=blank.rationale_id,
             seed=ctx.seed(attempt.pair.prompt_id, purpose, attempt.sample_idx),
-            messages=self._template_of(attempt.kind).render(**variables),
+            messages=self._messages(attempt),
             structured={"json": _SCHEMAS.get(attempt.kind, SCHEMA)} if self.structured else None,
         )
+
+    def _messages(self, attempt: Attempt) -> tuple[Message, ...]:
+        variables = attempt.variables() | {"format": self.format, "rubric": self.rubric}
+        return self._template_of(attempt.kind).render(**variables)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.audit import crossed
 from pipeline.errors import PlanError
 from pipeline.pair import Generation, Pair
-from pipeline.records import Candidate, Judgment, Message, Status
+from pipeline.records import Candidate, Judgment, Message, Rationale, Status, Verification
 from stages.judges.health import judge_health, pair_health
 from stages.judges.measures import measures
 from tests.conftest import Site
@@ -101,6 +101,24 @@ def test_pairs_tell_of_lengths_labels_and_canaries() -> None:
     found = measures(counts).pairs
     assert (found["pairs"], found["longer_chosen"], found["canaries_chosen"]) == (3.0, 0.5, 3.0)
     assert found["ambiguous"] == pytest.approx(1 / 3)
+
+
+def test_the_lower_end_of_how_sure_authors_were_is_told() -> None:
+    def sure(value: float | None) -> Rationale:
+        fields: dict[str, Any] = {"kind": "detailed", "format": "json", "label_visible": False, "shown_order": 0}
+        who: dict[str, Any] = {
+            "author_model": "m",
+            "sample_idx": 0,
+            "status": "ok",
+            "chosen_id": "a",
+            "rejected_id": "b",
+        }
+        return Rationale("p", "r", "1", "explain", verify=Verification(self_certainty=value), **fields, **who)
+
+    rationales = [sure(0.51), *[sure(2.0)] * 2, *[sure(3.19)] * 57, sure(None)]
+    assert measures(pair_health([], rationales, [])).pairs["self_certainty_p5"] == 3.1
+    assert measures(pair_health([], rationales[:40], [])).pairs["self_certainty_p5"] == 2.0
+    assert measures(pair_health([], [], [])).pairs["self_certainty_p5"] is None
 
 
 def test_counts_of_shards_add_up() -> None:

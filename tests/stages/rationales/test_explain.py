@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from collections.abc import Sequence
+from typing import Any, ClassVar, get_args
 
+import msgspec
 import pytest
 
-from pipeline.engine import Request, Sampling
+from pipeline.engine import Request, Sampling, ScoreRequest
 from pipeline.errors import PlanError, Rejected
-from pipeline.records import Message
+from pipeline.records import Message, Prompt
+from pipeline.stage import Context, Example
 from stages.rationales.attempts import chosen_place
 from stages.rationales.explain import Explain
 from stages.rationales.kinds import Kind
-from tests.stages.rationales.scripts import BAD, GOOD, explain, honest, pair, shown_text, verdict
+from tests.stages.rationales.scripts import BAD, GOOD, QUESTION, Script, explain, honest, pair, shown_text, verdict
 
 
 async def test_a_blind_rationale_that_agrees_with_the_label_is_kept() -> None:
@@ -132,3 +135,31 @@ def test_the_shipped_templates_use_what_the_stage_provides(template: str) -> Non
     assert names == [f"explain/{n}" for n in (template, "critique", "argument_graph", "verify", "claim")]
     for found in stage.templates():
         found.check(Explain.template_variables)
+
+
+async def test_how_sure_the_author_was_is_told_of_kept_rationales_and_decides_nothing() -> None:
+    class Measured(Script):
+        scored: ClassVar[list[ScoreRequest]] = []
+
+        async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+            self.scored.extend(requests)
+            return [[1.0, 2.0, 6.0] for _ in requests]
+
+    author = Measured(honest)
+    context = Context("explain", "run", 7, "f", {"judge": author}, engine_models={"judge": "org/Judge-1"})
+    example: Example[Any] = Example(Prompt("p", "p", (QUESTION,)), pairs=(pair(),))
+    rows = await Explain(engine="judge", self_certainty=True, samples=1, post_hoc=False).process(example, context)
+    [plain], _, _ = await explain(honest, samples=1, post_hoc=False)
+    assert [row.verify.self_certainty for row in rows] == [3.0]
+    [request] = author.scored
+    assert (request.continuation, request.messages, request.measure) == (
+        rows[0].raw_text, author.asked[0].messages, "certainty",
+    )  # fmt: skip
+    assert msgspec.structs.replace(rows[0].verify, self_certainty=None) == plain.verify
+    assert (rows[0].status, rows[0].rationale_id) == (plain.status, plain.rationale_id)
+
+
+async def test_nobody_is_asked_how_sure_it_was_of_what_was_refused() -> None:
+    rows, _, _ = await explain(lambda request: "no rationale", self_certainty=True, samples=1, post_hoc=False)
+    assert [(row.status, row.verify.self_certainty) for row in rows] == [("rejected", None)]
+    assert Explain(engine="judge", self_certainty=True).capabilities("judge") == {"generate", "score", "certainty"}
