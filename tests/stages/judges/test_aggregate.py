@@ -134,6 +134,39 @@ async def test_a_check_that_tells_two_apart_overrules_the_jury() -> None:
     assert pair.soft_label == pytest.approx(0.98)
 
 
+async def test_an_answer_that_a_check_found_wrong_is_never_the_preferred_one() -> None:
+    rows = [*compared("c0", "c1", 0.9), verified("c0", False), verified("c1", False)]
+    pairs, (reject,), counts = await aggregate(rows)
+    assert (pairs, reject.reason) == ([], "chosen_wrong")
+    assert counts["refused:chosen_wrong"] == counts["no_pair:chosen_wrong"] == 1
+    (pair,), _, _ = await aggregate([*compared("c0", "c1", 0.9), verified("c1", False)])  # the worse one may be wrong
+    assert arms(pair) == ("c0", "c1")
+
+
+def rated(name: str, score: float | None) -> Judgment:
+    return row("aspect", (name,), score, job="rate", scale_min=1.0, scale_max=5.0)
+
+
+async def test_the_better_of_two_bad_answers_is_refused_where_a_least_score_is_set() -> None:
+    rows = [*compared("c0", "c1", 0.9), rated("c0", 3.0), rated("c1", 1.0)]
+    assert len((await aggregate(rows))[0]) == len((await aggregate(rows, min_chosen=0.5))[0]) == 1
+    pairs, (reject,), _ = await aggregate(rows, min_chosen=0.75)
+    assert (pairs, reject.reason) == ([], "chosen_low")
+    assert "has the score 0.500, below 0.75" in reject.detail
+    unscored = [*compared("c0", "c1", 0.9), rated("c0", None), rated("c1", 1.0)]
+    assert len((await aggregate(unscored, min_chosen=0.75))[0]) == 1  # what failed is not low
+
+
+async def test_of_equal_answers_the_one_that_was_compared_stands_for_all() -> None:
+    pool = candidates("c0", "c1", "c2")
+    pool = [replace(c, text="the same text" if c.candidate_id != "c1" else "another") for c in pool]
+    for asked in ("c0", "c2"):
+        rows = [*compared(asked, "c1", 0.9), *[rated(c, 4.0 if c != "c1" else 2.0) for c in ("c0", "c1", "c2")]]
+        (pair,), _, _ = await aggregate(rows, pool)
+        assert arms(pair) == (asked, "c1")
+        assert pair.n_judges == 2
+
+
 async def test_divided_judges_make_an_ambiguous_pair_which_is_refused_or_marked() -> None:
     rows = [*compared("c0", "c1", 0.95, judge_id="x"), *compared("c0", "c1", 0.15, judge_id="y")]
     pairs, (reject,), _ = await aggregate(rows)
