@@ -1,4 +1,21 @@
-"""The invariants of judging (spec judges C0, C7) where several stages meet: from calls to labels, and in whole runs."""
+"""The invariants of judging (spec judges C0, C7) where several stages meet: from calls to labels, and in whole runs.
+
+Where each is tested:
+
+| | |
+|---|---|
+| C0.1 null is not low | test_questions (every judging stage), test_verdicts, test_options, test_scores; labels: here |
+| C0.2 two orders or nothing | test_aggregate, test_compare, test_jury; the rate at which pairs are lost: test_questions, here |
+| C0.3 antisymmetry | test_jury (arrays), test_options (one call), here (label columns) |
+| C0.4 blindness | test_questions (every judge), test_explain (authors), test_plant_probes |
+| C0.5 order bits | test_compare, test_listwise; however prompts are cut: here |
+| C0.6 raw before aggregate | here; a calibration is part of the recipe: test_aggregate |
+| C0.7 independence | test_jury (one signal), test_aggregate, here (who made the label) |
+| C0.8 keys, attempts | test_rate, test_questions, test_verify |
+| C7 bias up to 3, silent judges, permutations, Bradley–Terry | test_jury, test_compare |
+| C7 failures at a rate | test_questions (rows), here (labels); endpoints that answer some calls only: engines/test_openai |
+| a calibration of another judge, template or kind | test_aggregate, test_calibrate |
+"""
 
 from __future__ import annotations
 

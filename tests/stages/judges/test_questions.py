@@ -21,6 +21,7 @@ from stages.judges.checklist import Checklist
 from stages.judges.compare import Compare
 from stages.judges.criteria import checklist_score
 from stages.judges.rate import Rate
+from stages.judges.use_tools import UseTools
 
 CRITERIA = [{"text": f"Says {n}."} for n in range(4)]
 STAGES: dict[str, Callable[..., Any]] = {
@@ -172,6 +173,7 @@ JUDGES = {
     "compare, shortlist": Compare(engine="judge"),
     "compare, abacus": STAGES["compare"](template="abacus", reason=True),
     "checklist, written": Checklist(engine="judge", author="author", min_criteria=1),
+    "use_tools": UseTools(engine="judge"),
 }
 
 
@@ -226,7 +228,7 @@ def test_no_template_of_a_judge_can_name_what_is_hidden_from_it() -> None:
         "winner",
         "job",
     }
-    for name in ("rate", "compare", "checklist"):
+    for name in ("rate", "compare", "checklist", "use_tools", "compare_contexts"):
         assert not stage_class(name).template_variables & hidden
 
 
