@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.engine import Completion, Request
-from pipeline.errors import PlanError, Rejected
+from pipeline.errors import EngineError, PlanError, PrefsynthError, Rejected
 from pipeline.labels import merge
 from pipeline.records import Message
 
@@ -198,3 +198,23 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         date = email.utils.parsedate_tz(given)
         return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
+
+
+class Silence:
+    """Tells a server that answers nobody, which is down, from one that answers others but never one request."""
+
+    def __init__(self) -> None:
+        self.answered = 0  # requests of any kind
+        self._known: dict[str, Rejected] = {}
+
+    def recall(self, request: str) -> None:
+        """Raises Rejected once more where this request was found unanswered just now, as part of a batch."""
+        if (why := self._known.pop(request, None)) is not None:
+            raise why
+
+    def error(self, request: str, answered_before: int, told: str) -> PrefsynthError:
+        """What the end of all retries means. answered_before: `answered` when the request was first sent."""
+        if self.answered == answered_before:
+            self._known.clear()  # the shard is tried again, with all of its requests
+            return EngineError(told)
+        return self._known.setdefault(request, Rejected("no_answer", told))

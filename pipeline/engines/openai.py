@@ -18,7 +18,7 @@ from pipeline import ids
 from pipeline import vllm_server as as_server
 from pipeline.engine import Capability, Completion, EngineConfig, Request, RewardRequest, ScoreRequest
 from pipeline.errors import EngineError, PlanError, Rejected
-from pipeline.openai_protocol import BadResponse, path_and_body, read_completions, read_embeddings, retry_after
+from pipeline.openai_protocol import BadResponse, Silence, path_and_body, read_completions, read_embeddings, retry_after
 
 T = TypeVar("T")
 _TRANSIENT = {408, 409, 425, 429}
@@ -119,7 +119,7 @@ class OpenaiEngine:
             trust_env=not is_local,
         )
         self._slots = asyncio.Semaphore(config.max_in_flight)
-        self._answered = 0  # requests of any kind
+        self._silence = Silence()
         self._stats = dict.fromkeys(("requests", "prompt_tokens", "tokens", "retries"), 0.0)
 
     async def reach(self) -> None:
@@ -181,17 +181,19 @@ class OpenaiEngine:
     async def _post(self, path: str, body: dict[str, Any], read: Callable[[Any], T]) -> T:
         """Sends until `read` accepts an answer. A slot is kept while waiting, so that a busy server is spared."""
         body = {k: v for k, v in (body | self._config.extra_body).items() if v is not None}
-        jitter = ids.stream("backoff", ids.content_hash(body))  # no two requests come back at the same moment
+        name = ids.content_hash(body)
+        self._silence.recall(name)
+        jitter = ids.stream("backoff", name)  # no two requests come back at the same moment
         failure, is_odd = "", False
         async with self._slots:
-            others = self._answered
+            answered = self._silence.answered
             for attempt in range(self._config.max_retries + 1):
                 asked_s: float | None = None
                 try:
                     response = await self._client.post(path, json=body)
                     if response.is_success:
                         made = read(self._json(response))
-                        self._answered += 1
+                        self._silence.answered += 1
                         return made
                     self._raise_if_final(response)
                     failure, is_odd = f"status {response.status_code}: {self._told(response)}", False
@@ -204,10 +206,8 @@ class OpenaiEngine:
                     self._stats["retries"] += 1
                     await asyncio.sleep(self._wait_s(attempt, asked_s, jitter.random()))
         told = f"{self._host} failed {self._config.max_retries + 1} times for {path}: {failure}"
-        # A server that answers, but not this request, costs the row; one that answers nobody is down, and the shard waits.
-        if is_odd or self._answered > others:
-            raise Rejected("bad_response" if is_odd else "no_answer", told)
-        raise EngineError(told)
+        # A server that answers, but not this request, costs the row; if it is all rows, max_reject_rate stops the run.
+        raise Rejected("bad_response", told) if is_odd else self._silence.error(name, answered, told)
 
     def _json(self, response: httpx.Response) -> Any:
         try:

@@ -192,6 +192,10 @@ async def test_what_a_server_never_answers_while_it_answers_others_costs_its_row
     assert isinstance(good, list)
     assert isinstance(bad, Rejected)
     assert bad.reason == "no_answer"
+    sent = len(server.bodies)
+    with pytest.raises(Rejected, match="no_answer"):  # the batch's other requests are asked again one by one: it is not
+        await one(engine, ask("bad"))
+    assert len(server.bodies) == sent
     with pytest.raises(EngineError, match="failed 3 times"):  # now nobody is answered
         await one(engine, ask("bad"))
 
