@@ -94,6 +94,8 @@ def probe_health(better: str, candidates: Sequence[Candidate], judgments: Sequen
             continue
         cases += _orders(counts, judge, rows)
         said = _preferences(_scores(rows), rows)
+        if rows[0].mode == "tool":  # a check that finds the same of both has not told them apart
+            said = {edge: p for edge, p in said.items() if p != 0.5}
         _score_card(counts, f"probe:{judge}", said, truth)
         counts[f"probe:{judge}:silent"] += (a, b) not in said
         if (said.get((a, b), truth[a, b]) - 0.5) * (truth[a, b] - 0.5) < 0:

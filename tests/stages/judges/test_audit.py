@@ -14,7 +14,7 @@ from pipeline.audit import crossed
 from pipeline.errors import PlanError
 from pipeline.pair import Generation, Pair
 from pipeline.records import Candidate, Judgment, Message, Rationale, Status, Verification
-from stages.judges.health import judge_health, pair_health
+from stages.judges.health import judge_health, pair_health, probe_health
 from stages.judges.measures import measures
 from tests.conftest import Site
 
@@ -83,6 +83,22 @@ def test_orders_that_disagree_are_counted_and_told_and_half_a_question_is_none()
     half = judge_health([], [compared("one", 0, 0.9), compared("one", 1, None)], [])
     assert half.counts["orders:compare/one:missing"] == 1
     assert measures(half.counts).judges["compare/one"].order_consistency is None
+
+
+def test_probes_tell_right_from_wrong_from_silent_and_a_check_that_tells_nothing_apart_is_silent() -> None:
+    answers = [answer("a"), answer("b")]
+    rows = [said("one", "a", 0.9), said("one", "b", 0.2), said("two", "a", 0.1), said("two", "b", 0.3)]
+    rows += [said("three", "a", 0.9), said("three", "b", None, status="timeout")]
+    rows += [said("check", "a", 1.0, "tool"), said("check", "b", 1.0, "tool")]
+    found = probe_health("a", answers, rows)
+    told = measures(found.counts)
+    assert {judge: m.probe_accuracy for judge, m in told.judges.items()} == {
+        "judge/one": 1.0, "judge/two": 0.0, "judge/three": None, "judge/check": None,
+    }  # fmt: skip
+    assert {judge for judge, n in told.probes.items() if n.get("silent")} == {"judge/three", "judge/check"}
+    assert told.worst["probe_accuracy"] == 0.0
+    assert [(case.what, case.judge) for case in found.cases] == [("probe_missed", "judge/two")]
+    assert measures(probe_health("b", answers, rows).counts).worst["probe_accuracy"] == 0.0
 
 
 @pytest.mark.parametrize(("canary", "best", "won"), [(0.9, 0.5, True), (0.5, 0.5, True), (0.2, 0.5, False)])
