@@ -22,6 +22,7 @@ class JudgeMeasures(Struct, frozen=True):
 
     calls: int
     parse_rate: float | None
+    probe_accuracy: float | None
     low_mass: float | None
     order_consistency: float | None
     position_bias: float | None
@@ -30,7 +31,6 @@ class JudgeMeasures(Struct, frozen=True):
     given_agreement: float | None
     length_lean: float | None
     canary_wins: float | None
-    probe_accuracy: float | None
 
 
 class Measures(Struct, frozen=True):
