@@ -118,8 +118,9 @@ class Worker:
         verdicts = Verdicts(v for maker in self.plan.makers(job, Verdict) for v in self._load(maker, Verdict, shard))
         prompts = [verdicts.apply(p) for p in self._load(self.plan.source, Prompt, shard) if p.prompt_id not in lost]
         examples: dict[str, Example[Any]] = {
-            p.prompt_id: Example(p, cluster=verdicts.cluster(p.prompt_id)) for p in prompts if p is not None
-        }
+            p.prompt_id: Example(p, cluster=verdicts.cluster(p.prompt_id), budget=verdicts.budget(p.prompt_id))
+            for p in prompts if p is not None
+        }  # fmt: skip
         for cls in job.stage.needs():
             grouped: dict[str, list[Any]] = {prompt_id: [] for prompt_id in examples}
             for maker in self.plan.makers(job, cls):

@@ -43,6 +43,8 @@ class Aggregate(Stage):
     domain: the domain of the calibration whose weights count; default: those over all domains.
     both_orders: a comparison seen in one order counts for nothing.
     quorum: share of the asked judges' weight that must have answered.
+    cascade: jobs, the cheapest judge first: of those that were asked about a pair only the last is heard. `signals` says
+    which it was, and the count `decided:<judge>` how often.
     ambiguous: pairs without a clear preference become rejects, or stay with `ambiguous` set.
     Pairs across a cycle of preferences are never made. Counts: `kept`, `flipped`, `ambiguous`, `passed` (pairs of steps,
     which no judge of answers can check), `refused:<reason>`, `dropped:<reason>` (candidates), `no_pair:<reason>`.
@@ -58,6 +60,7 @@ class Aggregate(Stage):
     both_orders: bool = True
     exclude_same_family: bool = True
     quorum: float = Field(0.5, ge=0, le=1)
+    cascade: tuple[str, ...] = ()
     tie_delta: float = Field(TIE_DELTA, ge=0, lt=0.5)
     flip_confidence: float = Field(FLIP_CONFIDENCE, gt=0, le=0.5)
     ambiguous: Literal["reject", "flag"] = "reject"
@@ -130,6 +133,9 @@ class Aggregate(Stage):
                 refused.append(Reject(prompt.prompt_id, ctx.job, "pair", why[0], detail, pair_id))
                 continue
             ctx.count("kept")
+            if self.cascade:
+                for signal in label["signals"]:
+                    ctx.count(f"decided:{signal.judge}")
             label |= {"label_source": "verifier", "dominance": "checker"} if found.decided[i, j] else _source(found)
             kept.append(self._pair(prompt, arms, pool, proposal, label, ctx))
         if not kept:
@@ -186,11 +192,11 @@ class Aggregate(Stage):
 
     @functools.cached_property
     def _rules(self) -> Rules:
-        return Rules(self._calibration, self.both_orders, self.quorum, self.domain)
+        return Rules(self._calibration, self.both_orders, self.quorum, self.domain, self.cascade)
 
     @functools.cached_property
     def _params_json(self) -> str:
-        names = {"strategy", "max_pairs", "k", "m", "judges", "tie_delta", "quorum", "both_orders", "domain"}
+        names = {"strategy", "max_pairs", "k", "m", "judges", "tie_delta", "quorum", "both_orders", "domain", "cascade"}
         fields = self.model_dump(mode="json", include={*names, "calibration_sha256"})
         return msgspec.json.encode(fields, order="sorted").decode()
 

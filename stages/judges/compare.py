@@ -4,6 +4,7 @@
     - {stage: compare, engine: judge, schedule: swiss, rounds: 3, aspect: clarity}
     - {stage: compare, engine: judge, schedule: pairs, mode: parsed, samples: 3}  # pairs of an upstream job, no log-probs
     - {stage: compare, engine: abacus, template: abacus, reason: true, ties: false, schedule: all}
+    - {stage: compare, name: strong, engine: large, schedule: asked, unsure: {of: [compare], below: 0.2}}  # cascade
 
 A row is one call: cand_ids in an order that is independent of what was shown, `order` 0 where cand_ids[0] was shown
 first, value = P(cand_ids[0] is better) as that call told it. What both orders together say is left to `aggregate`.
@@ -24,6 +25,7 @@ from pipeline.pair import Pair
 from pipeline.records import Candidate, Judgment, Prompt, Record, Status
 from pipeline.stage import Context, Example, Stage
 from stages.judges.aspects import Aspect, described
+from stages.judges.doubt import Standing, Unsure, left_open, standings
 from stages.judges.hygiene import as_data
 from stages.judges.options import BETTER, FIRST, SECOND, read_preference
 from stages.judges.questions import JudgeCalls, Question
@@ -48,20 +50,24 @@ class Compare(JudgeCalls, Stage):
 
     schedule: which pairs. `shortlist`: among the two best and two worst by earlier scores, and neighbours closer than
     `close` (scores on [0, 1]); `all`: each against each; `knockout`, `swiss` (over `rounds`): by results; `pairs`: the
-    arms of the pairs an upstream job made.
-    max_per_prompt: pairs per prompt, a hard limit; each costs 2 x samples calls. Those beyond it are counted.
+    arms of the pairs an upstream job made; `asked`: what earlier judges compared.
+    unsure: only those pairs of the schedule that earlier judges left open, the least sure first (stages/judges/doubt.py);
+    the others are counted (`left_as_sure`), and the calls that they would have cost (`calls_saved`).
+    max_per_prompt: pairs per prompt, a hard limit; each costs 2 x samples calls. Those beyond it are counted. Behind
+    `near_errors` the budget that it gave the prompt is a limit too.
     samples: calls per pair and order. Mode parsed needs 3 or more: one word says little, so it is asked repeatedly.
     ties: the judge may call a tie.
     aspect: compares on this aspect alone (a name of the library, or {name, description, levels}); none: overall.
     Equal texts are not compared.
     """
 
-    schedule: Literal["shortlist", "all", "knockout", "swiss", "pairs"] = "shortlist"
+    schedule: Literal["shortlist", "all", "knockout", "swiss", "pairs", "asked"] = "shortlist"
     rounds: int = Field(3, ge=1, le=64)
     close: float = Field(0.25, ge=0, le=1)
     max_per_prompt: int = Field(12, ge=1)
     ties: bool = True
     aspect: Aspect | None = None
+    unsure: Unsure | None = None
 
     template_variables: ClassVar[frozenset[str]] = frozenset(
         {"prompt", "reference", "response_a", "response_b", "aspect", "description", "ties", "reason"}
@@ -81,10 +87,15 @@ class Compare(JudgeCalls, Stage):
                 f"compare: mode parsed asks each order {self.samples} times; set samples to 3 or more, "
                 "or use mode expected with an engine that can tell labels"
             )
+        if self.unsure is not None and self.schedule in ("knockout", "swiss"):
+            raise PlanError(
+                f"compare: {self.schedule} needs the result of every pair; unsure goes with shortlist, all, pairs, asked"
+            )
 
     def needs(self) -> tuple[type[Record], ...]:
-        """Candidates; judgments for the shortlist, pairs where they are given."""
-        return (Candidate, *{"shortlist": (Judgment,), "pairs": (Pair,)}.get(self.schedule, ()))
+        """Candidates; judgments where earlier ones count, pairs where they are given."""
+        judged = self.unsure is not None or self.schedule in ("shortlist", "asked")
+        return (Candidate, *((Judgment,) if judged else ()), *((Pair,) if self.schedule == "pairs" else ()))
 
     def labels(self) -> tuple[str, ...]:
         """A, B and T for a tie."""
@@ -105,7 +116,7 @@ class Compare(JudgeCalls, Stage):
         unfit = self.unfit(example.candidates, example.prompt, ctx)
         rows: list[Judgment] = []
         results: Results = {}
-        left = self.max_per_prompt
+        left = self.max_per_prompt if example.budget is None else min(self.max_per_prompt, example.budget)
         duels = next(schedule, None)
         while duels:
             if len(duels) > left:
@@ -132,14 +143,33 @@ class Compare(JudgeCalls, Stage):
         return {who: shown[who] for who in by_text.values()}
 
     def _schedule(self, example: Example[Any], texts: Mapping[str, str], ctx: Context) -> Schedule:
+        """The pairs that are to be asked about, before any limit."""
+        known = self._known(example) if self.unsure is not None or self.schedule == "asked" else {}
+        schedule = self._named(example, texts, known, ctx)
+        if self.unsure is None:
+            return schedule
+        duels = next(schedule)
+        found = left_open(duels, known, self.unsure.below)
+        ctx.count("left_as_sure", len(duels) - len(found))
+        ctx.count("calls_saved", 2 * self.samples * (len(duels) - len(found)))
+        return in_one_round(found)
+
+    def _known(self, example: Example[Any]) -> dict[Duel, Standing]:
+        return standings(example.candidates, example.judgments, self.unsure.of if self.unsure else ())
+
+    def _named(
+        self, example: Example[Any], texts: Mapping[str, str], known: Mapping[Duel, Standing], ctx: Context
+    ) -> Schedule:
+        if self.schedule == "asked":
+            return in_one_round([d for d in known if d[0] in texts and d[1] in texts])
         if self.schedule == "pairs":
             arms = [(p.chosen_gen, p.rejected_gen) for p in example.pairs if p.chosen_gen and p.rejected_gen]
             duels = [duel(a.candidate_id, b.candidate_id) for a, b in arms if a.candidate_id != b.candidate_id]
             return in_one_round([d for d in dict.fromkeys(duels) if d[0] in texts and d[1] in texts])
         if self.schedule == "shortlist":
             scores = {who: score.value for who, score in candidate_scores(example.judgments).items() if who in texts}
-            known = {who: value for who, value in scores.items() if value is not None}
-            return in_one_round(shortlist(known, self.close))
+            rated = {who: value for who, value in scores.items() if value is not None}
+            return in_one_round(shortlist(rated, self.close))
         seeds = drawn(list(texts), ctx.run_seed, example.prompt.prompt_id)  # the same for every judge
         if self.schedule == "all":
             return in_one_round(every_duel(seeds))
