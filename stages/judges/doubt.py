@@ -46,8 +46,9 @@ def standings(
     judgments = [j for j in judgments if j.mode == "tool" or not of or j.job in of or f"{j.job}:{j.judge_id}" in of]
     found = prefer(candidates, judgments, Rules(), 0.0)
     names, panel = list(found.places), found.panel
-    asked = panel.asked.any(axis=0)
-    divided = ((panel.consistent == 0) | (np.sign(panel.deltas) == -np.sign(found.opinion.log_odds))).any(axis=0)
+    asked: list[bool] = np.asarray(panel.asked.any(axis=0)).tolist()
+    against = panel.deltas * found.opinion.log_odds < 0
+    divided: list[bool] = np.asarray(((panel.consistent == 0) | against).any(axis=0)).tolist()
     chances = sigmoid(found.opinion.log_odds)
     standing: dict[Duel, Standing] = {}
     for at, (i, j) in enumerate(zip(*np.triu_indices(len(names), 1), strict=True)):

@@ -95,10 +95,11 @@ def last_asked(panel: Panel, cascade: Sequence[str]) -> Panel:
     place = np.array([cascade.index(j.job) if j.job in cascade else -1 for j in panel.judges]).reshape(-1, 1)
     last = np.where(panel.asked > 0, place, -1).max(axis=0, initial=-1)
     over = (place >= 0) & (place < last)
-    return panel._replace(
-        **{name: np.where(over, np.nan, getattr(panel, name)) for name in ("deltas", "raw", "votes", "consistent")},
-        **{name: np.where(over, 0.0, getattr(panel, name)) for name in ("asked", "hard")},
+    deltas, raw, votes, consistent = (
+        np.where(over, np.nan, told) for told in (panel.deltas, panel.raw, panel.votes, panel.consistent)
     )
+    asked, hard = (np.where(over, 0.0, told) for told in (panel.asked, panel.hard))
+    return Panel(panel.judges, deltas, raw, asked, hard, votes, consistent, panel.weights)
 
 
 def _votes(evidence: Evidence, raw: Floats, leaning: Floats) -> tuple[Floats, Floats]:

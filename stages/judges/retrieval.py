@@ -59,7 +59,7 @@ def centred(vectors: np.ndarray) -> np.ndarray:
     """The vectors less their mean, at length 1: what all prompts share makes none of them alike."""
     moved = vectors - vectors.mean(axis=0)
     lengths = np.linalg.norm(moved, axis=1, keepdims=True)
-    return np.divide(moved, lengths, out=np.zeros_like(moved), where=lengths > 1e-12)
+    return np.asarray(moved / np.maximum(lengths, 1e-12))
 
 
 def nearest(vectors: np.ndarray, wanted: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -73,14 +73,16 @@ def nearest(vectors: np.ndarray, wanted: np.ndarray) -> Iterator[tuple[int, np.n
         likeness = np.round(vectors[block] @ vectors.T, 5)  # products summed in another order must stay equal
         likeness[np.arange(len(block)), block] = np.inf
         for row, caller in zip(likeness, block.tolist(), strict=True):
-            called = np.argsort(-row, kind="stable")[: wanted[caller]]
+            k = min(int(wanted[caller]), len(row))
+            near = np.flatnonzero(row >= np.partition(row, -k)[-k])
+            called = near[np.argsort(-row[near], kind="stable")][:k]
             yield caller, called, np.where(np.isinf(row[called]), 1.0, row[called])
 
 
 def allot(gained: np.ndarray, room: np.ndarray, budget: int) -> np.ndarray:
     """`budget` units among items that gained anything, one each in a round, the highest gain first, at most `room` each."""
     given = np.zeros(len(gained), dtype=np.int64)
-    order = [i for i in np.argsort(-np.round(gained, 9), kind="stable").tolist() if gained[i] > 0]
+    order: list[int] = [i for i in np.argsort(-np.round(gained, 9), kind="stable").tolist() if gained[i] > 0]
     while budget > 0 and (open_ := [i for i in order if given[i] < room[i]][:budget]):
         given[open_] += 1
         budget -= len(open_)
