@@ -93,7 +93,7 @@ class Revise(Asking, Stage):
 
     def templates(self) -> tuple[Template, ...]:
         """The one that asks for a critique, and the one that asks for the revision."""
-        asks = load_template("revise", self.critique_template) if self.critic is None else self.critic.template_of()
+        asks = load_template("revise", self.critique_template) if self.critic is None else self.critic._template
         return asks, load_template("revise", self.template)
 
     async def process(self, example: Example[Candidate | Judgment], ctx: Context) -> list[Made]:
@@ -133,7 +133,7 @@ class Revise(Asking, Stage):
                 raise Rejected("no_critique", f"the critic's call ended with status {rows[-1].status}")
             if self.until is not None and rating >= self.until:
                 return None
-            if not (said := critique(rows, draft.candidate_id)):
+            if not (said := critique(rows, draft.candidate_id).text):
                 raise Rejected(
                     "no_critique", "the critic gives a rating and no reasons; its template must ask for them"
                 )

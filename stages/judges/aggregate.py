@@ -19,7 +19,7 @@ from pipeline.errors import PlanError
 from pipeline.pair import Pair, Selection
 from pipeline.records import Candidate, Judgment, Prompt, Record, Reject
 from pipeline.stage import Context, Example, Stage
-from pipeline.tokenizer import check_tokenizer, load_tokenizer
+from pipeline.tokenizer import check_tokenizer
 from stages.judges.calibration_file import Calibration, read_calibration
 from stages.judges.evidence import judge_name
 from stages.judges.labels import FLIP_CONFIDENCE, TIE_DELTA
@@ -29,7 +29,7 @@ from stages.judges.relabel import Bar, look_again
 from stages.pairs.build import lineage, pair_ids, response_pair
 from stages.pairs.gate import FINISHED, Arm, Bounds, Gate, Refusal, why_refused
 from stages.pairs.select import Choice, Pool, Proposal, Scored, StrategyName, propose, rank
-from stages.pairs.truncation import TrainingLength
+from stages.pairs.truncation import TrainingLength, training_length
 
 
 class Aggregate(Stage):
@@ -202,9 +202,7 @@ class Aggregate(Stage):
 
     @functools.cached_property
     def _length(self) -> TrainingLength | None:
-        if self.gate.tokenizer is None or self.gate.max_length is None:
-            return None
-        return TrainingLength(load_tokenizer(self.gate.tokenizer), self.gate.max_length)
+        return training_length(self.gate.tokenizer, self.gate.max_length)
 
 
 def _usable(candidates: Sequence[Candidate], ctx: Context) -> list[Candidate]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import field_validator
 
 from pipeline.engine import Completion
 from pipeline.errors import PlanError
-from pipeline.prompts import Template
 from pipeline.records import Candidate, Judgment, Prompt
 from pipeline.stage import Context
 from stages.judges.aspects import ASPECTS, Aspect, described
@@ -54,10 +53,6 @@ class Critic(JudgeCalls):
                 f"aspect {self.aspect.name} describes {len(self.aspect.levels)}"
             )
 
-    def template_of(self) -> Template:
-        """Its template."""
-        return self._template
-
     @cached_property
     def _rule(self) -> ScoreRule:
         return ScoreRule(
@@ -97,12 +92,21 @@ def ratings(rows: Sequence[Judgment]) -> dict[str, float]:
     """Mean rating of each candidate, as it stands on the judge's scale; none where no call was answered."""
     given: dict[str, list[float]] = {}
     for row in rows:
-        if row.status == "ok" and row.value is not None:
+        if row.status == "ok" and row.value is not None and len(row.cand_ids) == 1:
             given.setdefault(row.cand_ids[0], []).append(row.value)
     return {who: sum(values) / len(values) for who, values in given.items()}
 
 
-def critique(rows: Sequence[Judgment], *who: str) -> str:
-    """The reasons of the first answered call about exactly these candidates, fit to be quoted: hostile text, capped."""
-    found = next((r.reasoning for r in rows if r.status == "ok" and r.reasoning and {*r.cand_ids} == {*who}), "")
-    return as_data(found)[:MOST]
+class Critique(NamedTuple):
+    """What a judge said, fit to be quoted (hostile text, capped), and the candidates in the order they were shown in."""
+
+    text: str = ""
+    shown: tuple[str, ...] = ()
+
+
+def critique(rows: Sequence[Judgment], *who: str) -> Critique:
+    """The reasons of the first answered call about exactly these candidates; empty where there are none."""
+    for row in rows:
+        if row.status == "ok" and row.reasoning and {*row.cand_ids} == {*who}:
+            return Critique(as_data(row.reasoning)[:MOST], row.cand_ids[::-1] if row.order else row.cand_ids)
+    return Critique()
