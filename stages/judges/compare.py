@@ -44,7 +44,8 @@ class Compare(Comparing, Stage):
 
     schedule: which pairs. `shortlist`: among the two best and two worst by earlier scores, and neighbours closer than
     `close` (scores on [0, 1]); `all`: each against each; `knockout`, `swiss` (over `rounds`): by results; `pairs`: the
-    arms of the pairs an upstream job made; `asked`: what earlier judges compared.
+    arms of the pairs an upstream job made; `asked`: what earlier judges compared,
+    the least sure first.
     unsure: only those pairs of the schedule that earlier judges left open, the least sure first (stages/judges/doubt.py);
     the others are counted (`left_as_sure`), and the calls that they would have cost (`calls_saved`).
     max_per_prompt: pairs per prompt, a hard limit; each costs 2 x samples calls. Those beyond it are counted. Behind
@@ -125,7 +126,7 @@ class Compare(Comparing, Stage):
         self, example: Example[Any], texts: Mapping[str, str], known: Mapping[Duel, Standing], ctx: Context
     ) -> Schedule:
         if self.schedule == "asked":
-            return in_one_round([d for d in known if d[0] in texts and d[1] in texts])
+            return in_one_round(left_open([d for d in known if d[0] in texts and d[1] in texts], known))
         if self.schedule == "pairs":
             arms = [(p.chosen_gen, p.rejected_gen) for p in example.pairs if p.chosen_gen and p.rejected_gen]
             duels = [duel(a.candidate_id, b.candidate_id) for a, b in arms if a.candidate_id != b.candidate_id]

@@ -61,7 +61,7 @@ def standings(
     return standing
 
 
-def left_open(duels: Sequence[Duel], known: Mapping[Duel, Standing], below: float) -> list[Duel]:
+def left_open(duels: Sequence[Duel], known: Mapping[Duel, Standing], below: float = math.inf) -> list[Duel]:
     """Those of which nobody is sure, the least sure first; equals as they came. Nobody asked is nobody sure."""
     sure = {pair: known[pair].confidence if pair in known else 0.0 for pair in duels}
     return sorted([pair for pair in duels if sure[pair] < below], key=lambda pair: round(sure[pair], 12))

@@ -17,6 +17,7 @@ from pipeline.stage import Context
 from stages.candidates.asking import begun_by
 from stages.judges.critic import Critique
 from stages.judges.hygiene import as_data
+from stages.judges.labels import TIE_DELTA
 from stages.pairs.gate import FINISHED, Arm, Bounds, Gate, Refusal, why_refused
 from stages.pairs.select import Choice, Scored, propose, rank
 from stages.pairs.truncation import TrainingLength
@@ -41,11 +42,13 @@ class Attempt(Struct, frozen=True):
 
     @property
     def outcome(self) -> str:
-        """`pair`, or why there is none: a reason of the gate, not_judged, contradicted (by the judge of the pair)."""
+        """`pair`, or why there is none: a reason of the gate, not_judged; undecided or contradicted by the judge of it."""
         if self.refusal is not None:
             return self.refusal[0]
         if self.score is None or self.p is None:
             return "not_judged"
+        if abs(self.p - 0.5) < TIE_DELTA:  # above all where each order says the other thing
+            return "undecided"
         return "pair" if self.p > 0.5 else "contradicted"
 
     @property
@@ -127,8 +130,9 @@ def best_worst(
     ranked = rank([Scored(who, c.text, scores[who]) for who, c in by_id.items()], seed, prompt.prompt_id)
     found = propose(ranked, Choice("best_worst"))
     if not found:
-        reason = "not_rated" if len(ranked.entries) < 2 else "tie"
-        return Attempt(0, refusal=(reason, f"{len(ranked.entries)} different answers were rated; none is worse"))
+        reason = "tie" if len(ranked.entries) > 1 else "identical_text" if len(by_id) > 1 else "not_rated"
+        detail = f"{len(by_id)} answers with a rating, {len(ranked.entries)} different ones, none rated below another"
+        return Attempt(0, refusal=(reason, detail))
     best, worst = ranked.entries[found[0].chosen], ranked.entries[found[0].rejected]
     arms = by_id[best.candidate_id], by_id[worst.candidate_id]
     chosen, rejected = (Arm(c.text, c.finish_reason, s.score) for c, s in zip(arms, (best, worst), strict=True))
