@@ -26,6 +26,7 @@ TABLES = (
     "abacus",
     "rationales",
     "injection",
+    "loops",
     "aggregate",
     "search_speed",
     "search_cost",

@@ -27,8 +27,9 @@ class NearErrors(DatasetStage):
     """Spends `budget` further comparisons, a hard limit over the whole data set, where errors are likely.
 
     A prompt counts with its least certain pair: P(label) as judges tell it, or P(the right one) where a check knows which
-    is right. It calls for ⌈k_max · (1 − P)⌉ prompts, itself first, then its nearest, and each of them gains (1 − P)
-    times its likeness. Comparisons are given out one a round by what was gained, to prompts that have pairs to ask about.
+    is right. It calls for ⌈k_max · (1 − P)⌉ prompts, itself first, then its nearest; a prompt is worth the highest
+    (1 − P) · likeness of who calls for it. Comparisons are given out one a round, the worthiest first, to prompts that
+    have pairs to ask about.
 
     of: judges by job or `job:judge`; default: all. per_prompt: most comparisons of a prompt. semantic: likeness is the
     cosine of embeddings (job `embed`); else that of runs of characters. Counts: `called` (prompts that call for others),
@@ -63,11 +64,11 @@ class NearErrors(DatasetStage):
         p, room = noted["p"][order], np.minimum(noted["open"][order], self.per_prompt)
         vectors = noted["vector"][order] if self.semantic else centred(noted["vector"][order])
         wanted = np.array([0 if np.isnan(x) else neighbours_wanted(float(x), self.k_max) for x in p], dtype=np.int64)
-        gained = np.zeros(n)
+        worth = np.zeros(n)
         for caller, called, likeness in nearest(vectors, wanted):
-            gained[called] += (1 - p[caller]) * np.maximum(likeness, 0.0)
+            worth[called] = np.maximum(worth[called], (1 - p[caller]) * likeness)
         found = np.zeros(n, dtype=np.int64)
-        found[order] = allot(gained, room, self.budget)
+        found[order] = allot(worth, room, self.budget)
         ctx.count("called", int((wanted > 0).sum()))
         ctx.count("given", int(found.sum()))
         ctx.count("prompts", int((found > 0).sum()))

@@ -79,10 +79,10 @@ def nearest(vectors: np.ndarray, wanted: np.ndarray) -> Iterator[tuple[int, np.n
             yield caller, called, np.where(np.isinf(row[called]), 1.0, row[called])
 
 
-def allot(gained: np.ndarray, room: np.ndarray, budget: int) -> np.ndarray:
-    """`budget` units among items that gained anything, one each in a round, the highest gain first, at most `room` each."""
-    given = np.zeros(len(gained), dtype=np.int64)
-    order: list[int] = [i for i in np.argsort(-np.round(gained, 9), kind="stable").tolist() if gained[i] > 0]
+def allot(worth: np.ndarray, room: np.ndarray, budget: int) -> np.ndarray:
+    """`budget` units among items that are worth anything, one each in a round, the worthiest first, at most `room` each."""
+    given = np.zeros(len(worth), dtype=np.int64)
+    order: list[int] = [i for i in np.argsort(-np.round(worth, 9), kind="stable").tolist() if worth[i] > 0]
     while budget > 0 and (open_ := [i for i in order if given[i] < room[i]][:budget]):
         given[open_] += 1
         budget -= len(open_)
