@@ -76,6 +76,8 @@ class Revise(Asking, Stage):
             raise PlanError("revise: until is a rating of the critic; give a critic, or leave it out")
         if self.critic is not None:
             self.critic.check()
+            if not self.critic.reason:
+                raise PlanError("revise: the critic's reasons are the critique; leave reason on")
 
     def engines(self) -> tuple[str, ...]:
         """Who revises, and who criticises."""

@@ -85,6 +85,11 @@ class RefinePairs(Stage):
                 "refine_pairs: keep compares ratings of several rounds, and the judge's template takes advice that "
                 "changes between them; choose one"
             )
+        if self.rounds > 1 and not self.pair_judge.reason:
+            raise PlanError(
+                "refine_pairs: the reasons of the judge of the pair are what the next round is told; "
+                "set pair_judge.reason, or rounds to 1"
+            )
 
     def engines(self) -> tuple[str, ...]:
         """Who answers, who judges, who advises."""

@@ -124,4 +124,6 @@ def test_a_rating_to_reach_needs_a_critic_and_a_critic_levels() -> None:
         Revise(engine="m", until=4).check()
     with pytest.raises(PlanError, match="describes 5"):
         Revise(engine="m", critic={"engine": "m", "scale": [1, 3]}).check()
+    with pytest.raises(PlanError, match="leave reason on"):
+        Revise(engine="m", critic={"engine": "m", "reason": False}).check()
     assert Revise(engine="m", critic={"engine": "j"}).engines() == ("m", "j")

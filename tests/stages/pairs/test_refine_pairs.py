@@ -289,5 +289,8 @@ def test_more_than_three_rounds_or_a_changing_judge_of_a_kept_pool_is_refused() 
         RefinePairs(**blocks | {"judge": {"engine": "m", "template": "advised"}}, keep=True).check()
     with pytest.raises(PlanError, match="2 answers"):
         RefinePairs(**blocks, sampling={"n": 1}).check()
+    with pytest.raises(PlanError, match="set pair_judge"):
+        RefinePairs(**blocks).check()
+    RefinePairs(**blocks, rounds=1).check()
     assert stage_class("refine_pairs") is RefinePairs
     assert RefinePairs(**blocks, template="abacus").capabilities("m") >= {"prefix", "labels", "generate"}
