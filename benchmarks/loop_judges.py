@@ -220,8 +220,8 @@ def _certain(example: Example[Any]) -> Example[Any]:
     return Example(example.prompt, example.candidates, rows)
 
 
-def run(folder: Path, weak: Path, problems: Sequence[Problem]) -> list[Figure]:
-    """Both figures. weak: the model of the cheap judge."""
+def run(folder: Path, problems: Sequence[Problem]) -> list[Figure]:
+    """Both figures."""
     mixed(folder, problems)
-    examples = judge(folder, weak)
+    examples = judge(folder, weaken(folder))
     return [cascade(examples), rejudge(examples)]

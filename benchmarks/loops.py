@@ -22,11 +22,8 @@ SEED, PROBLEMS, JUDGED = 5, 150, 800
 BLIND = "{% block user %}{{ prompt }}{% endblock %}"
 
 
-def _config(folder: Path, policy: Path | None = None) -> dict[str, Any]:
-    """generate, then the loops with and without critique, each from the same answers.
-
-    policy: another model that answers and revises, while the embedded one judges; then there is no `refine_pairs`.
-    """
+def _config(folder: Path) -> dict[str, Any]:
+    """generate, then both loops with and without critique; each from the same answers."""
     config = read_config("loops")
     by_name = {job.get("name", job["stage"]): job for job in config["jobs"]}
     source = by_name["prompts"] | {"path": str(folder / "problems.jsonl")}
@@ -35,14 +32,9 @@ def _config(folder: Path, policy: Path | None = None) -> dict[str, Any]:
     for stage in ("revise", "refine_pairs"):
         blind[stage] = str(folder / f"{stage}.j2")
         Path(blind[stage]).write_text(BLIND, encoding="utf-8")
-    engine = {"engine": "policy" if policy else "abacus"}
-    jobs: list[dict[str, Any]] = [source, by_name["generate"] | engine]
+    jobs: list[dict[str, Any]] = [source, by_name["generate"]]
     for name, template in (("revise", "abacus"), ("revise_blind", blind["revise"])):
-        jobs.append(by_name["revise"] | engine | {"name": name, "from": "generate", "template": template})
-    if policy:
-        engines = config["engines"] | {"policy": config["engines"]["abacus"] | {"model": str(policy)}}
-        jobs.append({"stage": "verify"})
-        return config | {"name": "weak_policy", "shard_size": 100, "engines": engines, "jobs": jobs}
+        jobs.append(by_name["revise"] | {"name": name, "from": "generate", "template": template})
     for rounds in (1, 2, 3):
         for name, template in (("refine", "abacus"), ("blind", blind["refine_pairs"])):
             if (name, rounds) != ("blind", 1):  # it is the same
@@ -55,8 +47,8 @@ def _config(folder: Path, policy: Path | None = None) -> dict[str, Any]:
 class Tables:
     """The tables of the run, with the truth beside them."""
 
-    def __init__(self, folder: Path, run: str = "rounds") -> None:
-        self._folder = folder / "runs" / run
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "runs/rounds"
         self._database = duckdb.connect()
         self._database.execute(
             "create view truth as select cand_ids[1] as who, any_value(value) >= 0.5 as fine "
@@ -99,12 +91,11 @@ def _rounds(tables: Tables) -> Figure:
     return Figure("refine_right_pairs", round(value, 4), "share of problems", "more than after round 1", told)
 
 
-def _revisions(tables: Tables, weak: Tables) -> Figure:
+def _revisions(tables: Tables) -> Figure:
     told: dict[str, Any] = {}
-    for policy, known in (("", tables), ("weak policy, ", weak)):
-        for name in ("revise", "revise_blind"):
-            drafts, revisions, n = known.revisions(name)
-            told[policy + name] = f"{drafts:.3f} of drafts right, {revisions:.3f} of {n} revisions"
+    for name in ("revise", "revise_blind"):
+        drafts, revisions, n = tables.revisions(name)
+        told[name] = f"{drafts:.3f} of drafts right, {revisions:.3f} of {n} revisions"
     return Figure(
         "revise_right", round(tables.revisions("revise")[1], 4), "share of revisions", "more than blind", told
     )
@@ -117,7 +108,5 @@ def run() -> list[Figure]:
         write_problems(folder / "problems.jsonl", make_problems(SEED, PROBLEMS, "heldout"))
         synth(_config(folder), folder)
         tables = Tables(folder)
-        weak = loop_judges.weaken(folder)
-        synth(_config(folder, weak), folder)
-        found = [_rounds(tables), _revisions(tables, Tables(folder, "weak_policy"))]
-        return found + loop_judges.run(folder, weak, make_problems(SEED + 1, JUDGED, "heldout"))
+        found = [_rounds(tables), _revisions(tables)]
+        return found + loop_judges.run(folder, make_problems(SEED + 1, JUDGED, "heldout"))
