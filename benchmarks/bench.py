@@ -27,6 +27,7 @@ TABLES = (
     "rationales",
     "label_repair",
     "injection",
+    "loops",
     "aggregate",
     "search_speed",
     "search_cost",

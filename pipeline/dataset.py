@@ -20,6 +20,7 @@ from pipeline.stage import Context, Example, Stage, tables_in
 
 R = TypeVar("R")
 Row = TypeVar("Row", bound=Record)
+T = TypeVar("T")
 Columns = dict[str, np.ndarray]  # of one length; a row of them is what a stage noted of one item
 Look = Callable[[Sequence[Example[Any]]], Columns]
 
@@ -35,6 +36,7 @@ class Verdict(Record, frozen=True):
     cluster: str | None = None  # of near-duplicate prompts: the smallest base_prompt_id among them
     split: str | None = None
     hits: tuple[str, ...] | None = None  # benchmarks whose items it repeats
+    budget: int | None = None  # of a prompt: further comparisons by judges that it is worth
 
 
 class Dataset(Generic[R]):
@@ -94,6 +96,10 @@ class Verdicts:
         """Near-duplicates that a prompt belongs to, as last decided."""
         return _last([v.cluster for v in self._of.get(("prompt", prompt_id), ())])
 
+    def budget(self, prompt_id: str) -> int | None:
+        """Further comparisons that a prompt is worth, as last decided."""
+        return _last([v.budget for v in self._of.get(("prompt", prompt_id), ())])
+
     def apply(self, row: Row) -> Row | None:
         """The row as later jobs see it, with its split, cluster and benchmarks; None where it is dropped."""
         if not self._of or not isinstance(row, (Prompt, Pair, Rationale)):
@@ -120,5 +126,5 @@ class Verdicts:
         ))  # fmt: skip
 
 
-def _last(values: Sequence[str | None]) -> str | None:
+def _last(values: Sequence[T | None]) -> T | None:
     return next((value for value in reversed(values) if value is not None), None)

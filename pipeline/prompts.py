@@ -53,6 +53,11 @@ class Template:
         self._fixed = {b.name: self._text(b.name, {}) for b in blocks if b.find(jinja2.nodes.Name) is None}
         self._blocks = [(_role(block), block.name) for block in blocks]
 
+    @property
+    def begins_answer(self) -> bool:
+        """Whether its last block is the assistant's: the answer begins with it."""
+        return self._blocks[-1][0] == "assistant"
+
     def check(self, provided: frozenset[str]) -> None:
         """Raises PlanError when the template uses a variable its stage does not provide."""
         if unknown := self.variables - provided:

@@ -49,6 +49,7 @@ class Example(Generic[R]):
     thumbs: Sequence[Thumb] = ()
     embeddings: Sequence[Embedding] = ()
     cluster: str | None = None  # of near-duplicate prompts, where a dataset stage found them
+    budget: int | None = None  # further comparisons that a dataset stage holds the prompt worth
 
 
 FIELD_OF: Mapping[type[Record], str] = {

@@ -119,8 +119,9 @@ class Worker:
         asked = [*self._load(self.plan.source, Prompt, shard), *self._probes(job, shard)]
         prompts = [verdicts.apply(p) for p in asked if p.prompt_id not in lost]
         examples: dict[str, Example[Any]] = {
-            p.prompt_id: Example(p, cluster=verdicts.cluster(p.prompt_id)) for p in prompts if p is not None
-        }
+            p.prompt_id: Example(p, cluster=verdicts.cluster(p.prompt_id), budget=verdicts.budget(p.prompt_id))
+            for p in prompts if p is not None
+        }  # fmt: skip
         for cls in job.stage.needs():
             grouped: dict[str, list[Any]] = {prompt_id: [] for prompt_id in examples}
             for maker in self.plan.makers(job, cls):

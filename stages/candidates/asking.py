@@ -77,7 +77,7 @@ class Asking(BaseModel):
             answers = await answer_each(ctx.engines[self.engine], requests)
             again = []
             for question, request, answer in zip(waiting, requests, answers, strict=True):
-                found[question.purpose] = got = _read(answer, request.seed, read)
+                found[question.purpose] = got = _read(answer, request, read)
                 if isinstance(got, Rejected) and isinstance(answer, Completion):
                     again.append(question)
             waiting = again
@@ -86,11 +86,13 @@ class Asking(BaseModel):
         return [found[question.purpose] for question in questions]
 
     def _request(self, prompt: Prompt, question: Question, attempt: int, ctx: Context) -> Request:
+        messages, begun = begun_by(question.messages)
         return Request(
             sampling=self.sampling,
             key=f"{ctx.job}:{prompt.prompt_id}:{question.purpose}:{attempt}",
             seed=ctx.seed(prompt.prompt_id, question.purpose, attempt),
-            messages=question.messages,
+            messages=messages,
+            assistant_prefix=begun,
             token_ids=question.token_ids,
             structured={"json": question.schema} if question.schema else None,
         )
@@ -108,13 +110,20 @@ class Asking(BaseModel):
         }
 
 
-def _read(answer: Completion | Rejected, seed: int, read: Callable[[str], T]) -> Heard[T] | Rejected:
+def begun_by(messages: tuple[Message, ...] | None) -> tuple[tuple[Message, ...] | None, str]:
+    """The messages to send, and the text that the answer begins with: a last turn of the assistant is to be continued."""
+    if messages and messages[-1].role == "assistant":
+        return messages[:-1], messages[-1].content
+    return messages, ""
+
+
+def _read(answer: Completion | Rejected, request: Request, read: Callable[[str], T]) -> Heard[T] | Rejected:
     if isinstance(answer, Rejected):
         return answer
     if answer.finish_reason != "stop":
         return Rejected("truncated", f"the answer ended by {answer.finish_reason}")
     try:
-        return Heard(read(answer.text), answer, seed)
+        return Heard(read(request.assistant_prefix + answer.text), answer, request.seed)
     except Rejected as why:
         return why
 

@@ -19,7 +19,7 @@ from pipeline.errors import PlanError
 from pipeline.pair import Pair, Selection
 from pipeline.records import Candidate, Judgment, Prompt, Record, Reject
 from pipeline.stage import Context, Example, Stage
-from pipeline.tokenizer import check_tokenizer, load_tokenizer
+from pipeline.tokenizer import check_tokenizer
 from stages.judges.calibration_file import Calibration, read_calibration
 from stages.judges.evidence import judge_name
 from stages.judges.labels import FLIP_CONFIDENCE, TIE_DELTA
@@ -30,7 +30,7 @@ from stages.judges.worth import distinct, unworthy, usable
 from stages.pairs.build import lineage, pair_ids, response_pair
 from stages.pairs.gate import Arm, Bounds, Gate, Refusal, why_refused
 from stages.pairs.select import Choice, Pool, Proposal, Scored, StrategyName, propose, rank
-from stages.pairs.truncation import TrainingLength
+from stages.pairs.truncation import TrainingLength, training_length
 
 
 class Aggregate(Stage):
@@ -45,6 +45,8 @@ class Aggregate(Stage):
     both_orders: a comparison seen in one order counts for nothing.
     quorum: share of the asked judges' weight that must have answered.
     min_chosen: least mean score, on [0, 1], of the answer that is preferred; an answer that a check found wrong never is.
+    cascade: jobs, the cheapest judge first: of those that were asked about a pair only the last is heard. `signals` says
+    which it was, and the count `decided:<judge>` how often.
     ambiguous: pairs without a clear preference become rejects, or stay with `ambiguous` set.
     Pairs across a cycle of preferences are never made. Counts: `kept`, `flipped`, `ambiguous`, `passed` (pairs of steps,
     which no judge of answers can check), `refused:<reason>`, `dropped:<reason>` (candidates), `no_pair:<reason>`.
@@ -60,6 +62,7 @@ class Aggregate(Stage):
     both_orders: bool = True
     exclude_same_family: bool = True
     quorum: float = Field(0.5, ge=0, le=1)
+    cascade: tuple[str, ...] = ()
     tie_delta: float = Field(TIE_DELTA, ge=0, lt=0.5)
     flip_confidence: float = Field(FLIP_CONFIDENCE, gt=0, le=0.5)
     min_chosen: float | None = Field(None, ge=0, le=1)
@@ -140,6 +143,9 @@ class Aggregate(Stage):
                 refused.append(Reject(prompt.prompt_id, ctx.job, "pair", why[0], detail, pair_id))
                 continue
             ctx.count("kept")
+            if self.cascade:
+                for signal in label["signals"]:
+                    ctx.count(f"decided:{signal.judge}")
             label |= {"label_source": "verifier", "dominance": "checker"} if found.decided[i, j] else _source(found)
             kept.append(self._pair(prompt, arms, pool, proposal, label, ctx))
         if not kept:
@@ -196,7 +202,7 @@ class Aggregate(Stage):
 
     @functools.cached_property
     def _rules(self) -> Rules:
-        return Rules(self._calibration, self.both_orders, self.quorum, self.domain)
+        return Rules(self._calibration, self.both_orders, self.quorum, self.domain, self.cascade)
 
     @functools.cached_property
     def _params_json(self) -> str:
@@ -211,15 +217,14 @@ class Aggregate(Stage):
             "both_orders",
             "domain",
             "min_chosen",
+            "cascade",
         }
         fields = self.model_dump(mode="json", include={*names, "calibration_sha256"})
         return msgspec.json.encode(fields, order="sorted").decode()
 
     @functools.cached_property
     def _length(self) -> TrainingLength | None:
-        if self.gate.tokenizer is None or self.gate.max_length is None:
-            return None
-        return TrainingLength(load_tokenizer(self.gate.tokenizer), self.gate.max_length)
+        return training_length(self.gate.tokenizer, self.gate.max_length)
 
 
 def _source(found: Preferences) -> dict[str, Any]:

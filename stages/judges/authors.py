@@ -33,12 +33,14 @@ class Author(JudgeCalls):
         """No value: whether there is something to read."""
         return Reading("truncated" if completion.finish_reason != "stop" else self.status(completion.text))
 
-    async def written(self, prompt: Prompt, ctx: Context, **variables: Any) -> tuple[list[Judgment], str | None]:
+    async def written(
+        self, prompt: Prompt, ctx: Context, number: int = 0, **variables: Any
+    ) -> tuple[list[Judgment], str | None]:
         """Its rows (mode `meta`, without candidates), and the reply that holds enough, if any. Raises EngineError.
 
-        variables: of its template, beside those of the prompt and `least`.
+        number: of what it is asked about one prompt. variables: of its template, beside those of the prompt and `least`.
         """
-        row = self.row(self.frame(prompt.prompt_id, "meta", ctx), (), aspect=self.writes)
+        row = self.row(self.frame(prompt.prompt_id, "meta", ctx), (), aspect=self.writes, sample_idx=number)
         messages = self._template.render(least=self.least, **variables, **self.about(prompt))
         rows = await self.answered([Question((row,), messages)], ctx)
         return rows, (rows[-1].raw_text or "") if rows[-1].status == "ok" else None

@@ -18,7 +18,7 @@ from stages.judges.families import own_family
 from stages.judges.scores import SIGNALS, candidate_scores
 from stages.judges.swap import Floats, laplace
 
-NO_OPINION = SIGNALS | {"tool", "meta"}  # outcomes, what is measured rather than judged, and what an author wrote
+NO_OPINION = SIGNALS | {"tool"}  # outcomes, what is measured rather than judged, and what authors wrote or were told
 HARD = frozenset({0.0, 0.5, 1.0})  # verdicts without probabilities
 
 Pairs = Mapping[

@@ -16,7 +16,7 @@ _SPECIAL = re.compile(
 # The tags in which the shipped templates quote texts, behind their bracket.
 _NAME = (
     r"\s{0,3}/?\s{0,3}(?:prompt|conversation|reference|response(?:_[a-z0-9]{1,4})?|steps?|criterion|observation|"
-    r"notes|claim|rubric|critique|context)"
+    r"notes|claim|rubric|critique|context|advice)"
 )
 _TAG_END = r"(?:[\s/][^<>]{0,100})?[>＞﹥›〉⟩❯ᐳ˃]"
 _TAG = re.compile(rf"<(?={_NAME}{_TAG_END})", re.IGNORECASE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +18,16 @@ UNCALIBRATED = {"pairwise": 1.0, "score": 0.25, "rm": 1.0}  # temperatures: a wh
 
 
 class Rules(NamedTuple):
-    """How a jury is made of judges. both_orders: a pair seen in one order counts for nothing (spec judges C0.2)."""
+    """How a jury is made of judges. both_orders: a pair seen in one order counts for nothing (spec judges C0.2).
+
+    cascade: jobs, the cheapest first; of those that were asked about a pair only the last is heard.
+    """
 
     calibration: Calibration | None = None
     both_orders: bool = True
     quorum: float = 0.5
     domain: str | None = None
+    cascade: tuple[str, ...] = ()
 
 
 class Panel(NamedTuple):
@@ -76,9 +81,25 @@ def seat(evidence: Evidence, lengths: Floats, rules: Rules) -> Panel:
         deltas = length_controlled(deltas, effects, length_term(lengths, file.gold.length_std))
     rewards = np.array([judge.kind == "rm" for judge in judges], dtype=bool)
     weights = weights / np.where(rewards, max(1, int((rewards & (weights > 0)).sum())), 1)
-    return Panel(
+    panel = Panel(
         judges, deltas, raw, evidence.asked, evidence.hard, *_votes(evidence, raw, leaning), weights
     )  # fmt: skip
+    return last_asked(panel, rules.cascade) if rules.cascade else panel
+
+
+def last_asked(panel: Panel, cascade: Sequence[str]) -> Panel:
+    """The panel without what judges of `cascade` (jobs, the cheapest first) said of pairs that went on to a later one.
+
+    Who was asked last decides, also by giving no answer: what was in doubt before stays undecided then.
+    """
+    place = np.array([cascade.index(j.job) if j.job in cascade else -1 for j in panel.judges]).reshape(-1, 1)
+    last = np.where(panel.asked > 0, place, -1).max(axis=0, initial=-1)
+    over = (place >= 0) & (place < last)
+    deltas, raw, votes, consistent = (
+        np.where(over, np.nan, told) for told in (panel.deltas, panel.raw, panel.votes, panel.consistent)
+    )
+    asked, hard = (np.where(over, 0.0, told) for told in (panel.asked, panel.hard))
+    return Panel(panel.judges, deltas, raw, asked, hard, votes, consistent, panel.weights)
 
 
 def _votes(evidence: Evidence, raw: Floats, leaning: Floats) -> tuple[Floats, Floats]:

@@ -16,8 +16,9 @@ Source = tuple[str, str, str | None]  # job, judge, aspect
 CONTEXTUAL = frozenset(
     {"context_compare", "context_rate", "context_effect"}
 )  # true in one context, for `pair_contexts`
-# What is measured rather than judged in general: it counts where its aspect is given a weight, and only there.
-SIGNALS = frozenset({"flr", "relevance", "self_certainty", "likelihood"}) | CONTEXTUAL
+# What is measured rather than judged in general, or was told to the author of an answer: it counts where its aspect is
+# given a weight, and only there.
+SIGNALS = frozenset({"flr", "relevance", "self_certainty", "likelihood", "meta"}) | CONTEXTUAL
 K = TypeVar("K")
 
 

@@ -28,7 +28,7 @@ from pipeline.errors import Rejected
 from pipeline.pair import Lineage, Pair
 from pipeline.records import Candidate, Judgment, Record, Reject
 from pipeline.stage import Context, Example, Stage
-from pipeline.tokenizer import check_tokenizer, load_tokenizer
+from pipeline.tokenizer import check_tokenizer
 from stages.contexts.conditions import Placement
 from stages.judges.features import features
 from stages.judges.labels import label_columns
@@ -39,7 +39,7 @@ from stages.pairs.context_kinds import Draft
 from stages.pairs.context_rows import conditional_pair
 from stages.pairs.gate import FINISHED, Arm, Bounds, Gate, why_refused
 from stages.pairs.select import normal_text
-from stages.pairs.truncation import TrainingLength
+from stages.pairs.truncation import TrainingLength, training_length
 
 Proposal = tuple[Found, dict[str, Any]]  # and further columns of the row
 
@@ -152,9 +152,7 @@ class PairAspects(Stage):
 
     @cached_property
     def _length(self) -> TrainingLength | None:
-        if self.gate.tokenizer is None or self.gate.max_length is None:
-            return None
-        return TrainingLength(load_tokenizer(self.gate.tokenizer), self.gate.max_length)
+        return training_length(self.gate.tokenizer, self.gate.max_length)
 
 
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:

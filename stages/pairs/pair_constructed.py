@@ -29,7 +29,7 @@ from pipeline.errors import Rejected
 from pipeline.pair import FilterResult, Lineage, Pair
 from pipeline.records import Candidate, Judgment, Prompt, Record, Reject
 from pipeline.stage import Context, Example, Stage
-from pipeline.tokenizer import check_tokenizer, load_tokenizer
+from pipeline.tokenizer import check_tokenizer
 from stages.judges.scores import AspectScore, candidate_scores
 from stages.pairs.build import CODE_VERSION, pair_ids, response_pair, score_rows
 from stages.pairs.chosen_side import chosen_refusal
@@ -47,7 +47,7 @@ from stages.pairs.constructions import RULES, Confirm, Duel, Kind, Rules, duels,
 from stages.pairs.distance import normalised_distance
 from stages.pairs.gate import FINISHED, Arm, Bounds, Gate, passed_filters, why_refused
 from stages.pairs.select import tie_key
-from stages.pairs.truncation import TrainingLength
+from stages.pairs.truncation import TrainingLength, training_length
 
 
 class Passed(NamedTuple):
@@ -203,9 +203,7 @@ class PairConstructed(Stage):
 
     @cached_property
     def _length(self) -> TrainingLength | None:
-        if self.gate.tokenizer is None or self.gate.max_length is None:
-            return None
-        return TrainingLength(load_tokenizer(self.gate.tokenizer), self.gate.max_length)
+        return training_length(self.gate.tokenizer, self.gate.max_length)
 
 
 def _usable(candidate: Candidate) -> bool:

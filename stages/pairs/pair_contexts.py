@@ -30,7 +30,7 @@ from pipeline.errors import Rejected
 from pipeline.pair import Lineage, Pair
 from pipeline.records import Candidate, Judgment, Prompt, Record, Reject
 from pipeline.stage import Context, Example, Stage
-from pipeline.tokenizer import check_tokenizer, load_tokenizer
+from pipeline.tokenizer import check_tokenizer
 from stages.contexts.conditions import GENERIC, Sided, groups, opposed
 from stages.pairs.build import CODE_VERSION, score_rows
 from stages.pairs.chosen_side import chosen_refusal
@@ -40,7 +40,7 @@ from stages.pairs.context_rows import conditional_pair
 from stages.pairs.gate import Arm, Bounds, Gate, Refusal, why_refused
 from stages.pairs.personal_pairs import by_constitution, personal
 from stages.pairs.raters import RaterColumns, choice
-from stages.pairs.truncation import TrainingLength
+from stages.pairs.truncation import TrainingLength, training_length
 
 Kind = MirrorKind | Literal["persona", "role_constitution", "rater"]
 Proposal = Callable[[], Draft | list[Draft]]
@@ -199,9 +199,7 @@ class PairContexts(Stage):
 
     @cached_property
     def _length(self) -> TrainingLength | None:
-        if self.gate.tokenizer is None or self.gate.max_length is None:
-            return None
-        return TrainingLength(load_tokenizer(self.gate.tokenizer), self.gate.max_length)
+        return training_length(self.gate.tokenizer, self.gate.max_length)
 
 
 def _given(found: Draft | Rejected) -> Draft:

@@ -17,11 +17,11 @@ from pipeline import ids
 from pipeline.pair import Constraint, Lineage, Pair
 from pipeline.records import Candidate, Judgment, Prompt, Reject
 from pipeline.stage import Context, Example, Stage
-from pipeline.tokenizer import check_tokenizer, load_tokenizer
+from pipeline.tokenizer import check_tokenizer
 from stages.pairs.build import CODE_VERSION, response_pair
 from stages.pairs.criteria_matrix import Asked, Matrix, Rule, criteria_matrix, preferred
 from stages.pairs.gate import Arm, Bounds, Gate, passed_filters, why_refused
-from stages.pairs.truncation import TrainingLength
+from stages.pairs.truncation import TrainingLength, training_length
 
 
 class PairCriteria(Stage):
@@ -90,9 +90,7 @@ class PairCriteria(Stage):
 
     @cached_property
     def _length(self) -> TrainingLength | None:
-        if self.gate.tokenizer is None or self.gate.max_length is None:
-            return None
-        return TrainingLength(load_tokenizer(self.gate.tokenizer), self.gate.max_length)
+        return training_length(self.gate.tokenizer, self.gate.max_length)
 
 
 def _constraint(asked: Asked, judgment: Judgment, kept: Sequence[bool | None]) -> Constraint:

@@ -22,7 +22,7 @@ from pipeline.errors import PlanError, Rejected
 from pipeline.pair import Lineage, Pair
 from pipeline.records import Candidate, Judgment, Prompt, Record, Reject
 from pipeline.stage import Context, Example, Stage
-from pipeline.tokenizer import check_tokenizer, load_tokenizer
+from pipeline.tokenizer import check_tokenizer
 from stages.constraints.instruction import FAMILIES, read_instructions
 from stages.judges.rubrics import kept_column
 from stages.pairs.build import CODE_VERSION
@@ -31,7 +31,7 @@ from stages.pairs.gate import FINISHED, Arm, Bounds, Gate, Refusal, why_refused
 from stages.pairs.instruction_kinds import KINDS, Kind, Material, Rules
 from stages.pairs.recheck import incomplete, passed, why_untrue
 from stages.pairs.select import normal_text
-from stages.pairs.truncation import TrainingLength
+from stages.pairs.truncation import TrainingLength, training_length
 
 
 class PairInstructions(Stage):
@@ -173,9 +173,7 @@ class PairInstructions(Stage):
 
     @cached_property
     def _length(self) -> TrainingLength | None:
-        if self.gate.tokenizer is None or self.gate.max_length is None:
-            return None
-        return TrainingLength(load_tokenizer(self.gate.tokenizer), self.gate.max_length)
+        return training_length(self.gate.tokenizer, self.gate.max_length)
 
 
 def _distinct(candidates: Sequence[Candidate]) -> dict[str, Candidate]:

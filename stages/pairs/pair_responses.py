@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline.pair import Lineage, Pair, Selection
 from pipeline.records import Candidate, Judgment, Prompt, Reject
 from pipeline.stage import Context, Example, Stage
-from pipeline.tokenizer import check_tokenizer, load_tokenizer
+from pipeline.tokenizer import check_tokenizer
 from stages.judges.labels import TOOL_LABEL, label_columns
 from stages.judges.scores import candidate_scores
 from stages.pairs.build import (
@@ -28,7 +28,7 @@ from stages.pairs.difficulty import with_difficulty
 from stages.pairs.gate import Arm, Bounds, Gate, Refusal, passed_filters, why_refused
 from stages.pairs.pool import Combine, Entry, OutcomeRule, Rules, usable
 from stages.pairs.select import Choice, Pool, Proposal, Scored, StrategyName, propose, rank
-from stages.pairs.truncation import TrainingLength
+from stages.pairs.truncation import TrainingLength, training_length
 
 
 class PairResponses(Stage):
@@ -168,9 +168,7 @@ class PairResponses(Stage):
 
     @functools.cached_property
     def _length(self) -> TrainingLength | None:
-        if self.gate.tokenizer is None or self.gate.max_length is None:
-            return None
-        return TrainingLength(load_tokenizer(self.gate.tokenizer), self.gate.max_length)
+        return training_length(self.gate.tokenizer, self.gate.max_length)
 
 
 def _arm(entry: Entry) -> Arm:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pipeline.records import Message
+from pipeline.tokenizer import load_tokenizer
 
 END = -1  # stands for the end-of-turn tokens that the chat template puts behind an arm
 
@@ -48,3 +49,8 @@ class TrainingLength:
 
     def _head(self, text: str, room: int) -> list[int]:
         return [*self.tokenizer.encode(text), END][:room]
+
+
+def training_length(tokenizer: str | None, max_length: int | None) -> TrainingLength | None:
+    """The rule for a training of `max_length` tokens; None where the gate does not ask it."""
+    return None if tokenizer is None or max_length is None else TrainingLength(load_tokenizer(tokenizer), max_length)

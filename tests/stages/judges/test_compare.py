@@ -16,7 +16,8 @@ from benchmarks.scripted_judges import Answer, Script, asked_text, context, exam
 from pipeline.engine import Completion, Request
 from pipeline.errors import PlanError
 from pipeline.records import Candidate, Judgment
-from stages.judges.compare import Compare, order_bit, settled
+from stages.judges.compare import Compare
+from stages.judges.comparing import order_bit, settled
 from stages.pairs.build import response_pair
 
 _SHOWN = re.compile(r"<response_a>\n(.*?)\n</response_a>\n\n<response_b>\n(.*?)\n</response_b>", re.DOTALL)
