@@ -74,7 +74,7 @@ def test_a_shipped_config_holds_on_rows_of_its_kind(
     check(_local(read_config(name), file), n=8)
     told = capsys.readouterr().out
     made_by = (
-        dict.fromkeys(("enrich", "grow", "recorded_trees"), "prompts")
+        dict.fromkeys(("enrich", "grow", "recorded_trees", "reformat"), "prompts")
         | dict.fromkeys(("abacus_search", "math_steps", "ultrainteract"), "search")
         | {"contexts": "opposed", "abacus_contexts": "wishes", "mixture": "runs"}
     )

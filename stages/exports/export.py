@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar, Self
 
 import msgspec
@@ -19,7 +17,7 @@ from pipeline.stage import FIELD_OF, Context, Example, Stage, Summary
 from pipeline.tokenizer import check_tokenizer, load_tokenizer
 from stages.exports.card import About, card
 from stages.exports.choice import explanations, without_contradictions
-from stages.exports.formats import Format
+from stages.exports.formats import Format, format_names, format_of
 from stages.exports.wanted import Given, Wanted
 from stages.pairs.truncation import TrainingLength
 
@@ -27,20 +25,6 @@ SHARED_COLUMNS = {
     "prompt_id": "identity of the prompt (hash of its messages)",
     "pair_id": "identity of the pair; the canonical pair with scores and provenance has the same",
 }
-
-
-@functools.cache
-def format_names() -> tuple[str, ...]:
-    """The formats that exist: the files of this folder that define `FORMAT`; `trl_dpo.py` is `trl-dpo`."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return tuple(f.stem.replace("_", "-") for f in files if "\nFORMAT = " in f.read_text(encoding="utf-8"))
-
-
-@functools.cache
-def format_of(name: str) -> tuple[Format, str]:
-    """A format, and what its file says of it."""
-    module = importlib.import_module(f"stages.exports.{name.replace('-', '_')}")
-    return module.FORMAT, str(module.__doc__)
 
 
 class Export(Stage):
@@ -62,8 +46,7 @@ class Export(Stage):
     @field_validator("format")
     @classmethod
     def _exists(cls, name: str) -> str:
-        if name not in format_names():
-            raise ValueError(f"unknown format {name!r}; formats: {', '.join(format_names())}")
+        format_of(name)
         return name
 
     @model_validator(mode="after")

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from pipeline import ids
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
-from pipeline.records import Record
+from pipeline.records import Candidate, Judgment, Record
 from pipeline.tree import Thumb
 from stages.exports.arms import ChatMessage, Conversation, asked, check_text, conditional_arms, said
 from stages.exports.formats import PROMPTED, Format
 from stages.exports.labels import both_scores
 from stages.exports.wanted import Given
+from stages.sources import imports as back
+from stages.sources.columns import Row
 
 UP, DOWN = 0.6, 0.4
 
@@ -98,10 +101,27 @@ def _label(score: float | None, terminal: bool) -> bool | None:
     return None if score is None or not terminal or DOWN < score < UP else score >= UP
 
 
+def imports(row: Row, origin: back.Origin) -> list[Record]:
+    """The answer as a thumb, and as a candidate with a score of 1 or 0, of which `pair_responses` makes pairs. Raises
+    Rejected: no_label, and as `turns` and `answer`."""
+    if (up := row.get("label")) not in (True, False):
+        raise Rejected("no_label", f"the label is {up!r:.20}, not true or false")
+    prompt = back.asked(back.turns(row.get("prompt")), origin)
+    text = back.answer(row.get("completion"), "completion")
+    found = back.candidate(prompt, origin.job, None, 0, text)
+    thumb = Thumb(
+        prompt_id=prompt.prompt_id, thumb_id=ids.content_hash("given/3", found.candidate_id, bool(up)), tree_id="", node_id=0,
+        prefix="", text=text, prompt_token_ids=(), token_ids=(), up=bool(up), weight=1.0, ended=True,
+    )  # fmt: skip
+    return [prompt, found, back.rated(found, float(up)), thumb]
+
+
 FORMAT = Format(
     rows=rows,
     row=TrlKtoRow,
     reads=(Pair, Thumb),
+    imports=imports,
+    imported=(Candidate, Judgment, Thumb),
     columns={
         "source_id": "the pair or thumb that the label comes from",
         "prompt": PROMPTED["prompt"],

@@ -23,7 +23,8 @@ from pipeline.stage import FIELD_OF, Context, Example, Stage, Summary
 from pipeline.store import arrow_schema, from_table, to_table
 from pipeline.tokenizer import load_tokenizer
 from pipeline.tree import Fork, Node, RankedAnswer, Ranking, Thumb, Trace, Tree
-from stages.exports.export import Export, format_names, format_of
+from stages.exports.export import Export
+from stages.exports.formats import format_names, format_of
 from stages.pairs.label_steps import LabelSteps
 from stages.pairs.label_unpaired import LabelUnpaired
 from stages.pairs.pair_steps import PairSteps
