@@ -19,7 +19,7 @@ def without_contradictions(pairs: Sequence[Pair]) -> tuple[list[Pair], list[tupl
     The best authority wins; the same label a second time is a `duplicate`; opposite labels of equal authority are all
     refused as a `contradiction`.
     """
-    if len(pairs) < 2:  # most prompts
+    if len({pair.unordered_id for pair in pairs}) == len(pairs):  # most prompts
         return list(pairs), []
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:

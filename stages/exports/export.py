@@ -87,17 +87,18 @@ class Export(Stage):
             items, contradicted = without_contradictions(example.pairs)
             refused += contradicted
         given = Given(
-            example.prompt, tuple([item for item in items if isinstance(item, Pair)]), example.trees, example.nodes,
-            explanations(example.rationales), self._wanted,
+            example.prompt, tuple(items) if self._read is Pair else (), example.trees, example.nodes,  # type: ignore[arg-type]
+            explanations(example.rationales) if example.rationales else {}, self._wanted,
         )  # fmt: skip
         made: list[Record] = []
-        convert = self._format.rows
+        convert, lost = self._format.rows, len(refused)
         for item in items:
             try:
                 made += convert(item, given)
-                ctx.count("exported")
             except Rejected as why:
                 refused.append((item, why.reason, why.detail))
+        if exported := len(items) - (len(refused) - lost):
+            ctx.count("exported", exported)
         return [*made, *[self._reject(item, reason, detail, ctx) for item, reason, detail in refused]]
 
     def finish(self, summary: Summary) -> dict[str, str]:

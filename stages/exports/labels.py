@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
+
 from msgspec.structs import replace
 
-from pipeline import ids
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
 from stages.exports.arms import Arms
@@ -37,7 +38,8 @@ def drawn_first(format_name: str, arms: Arms, why: Explanation | None) -> str:
     has it where the names in that cannot change places."""
     if why is not None and not why.rewritable:
         return why.response_a
-    return "rejected" if ids.seed(format_name, arms.chosen, arms.rejected) & 1 else "chosen"
+    drawn = zlib.crc32(f"{format_name}\0{arms.chosen}\0{arms.rejected}".encode())
+    return "rejected" if drawn & 1 else "chosen"
 
 
 def told(why: Explanation, first: str) -> Explanation:

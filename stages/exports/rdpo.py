@@ -41,7 +41,8 @@ def rows(pair: Pair, given: Given) -> list[Record]:
     first = drawn_first("rdpo", arms, why)
     texts = (arms.chosen, arms.rejected) if first == "chosen" else (arms.rejected, arms.chosen)
     question = asked_why(prompt_text(as_messages(arms.prompt)), *texts)
-    answer = answered_why(told(why, first).text, told(why, first).statement)
+    reason = told(why, first)
+    answer = answered_why(reason.text, reason.statement)
     return [
         RdpoRow(
             **identity(pair), prompt=rendered(arms.prompt, given.wanted.tokenizer), chosen=arms.chosen,

@@ -8,6 +8,7 @@ prompts mixed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pipeline import ids
@@ -52,7 +53,8 @@ def rows(item: Pair | Thumb, given: Given) -> list[Record]:
     arms = conditional_arms(item, given.wanted)
     both_scores(item)
     labelled = _labelled(item)
-    states = [_state(item, arm, given) for arm in labelled]
+    others = [(pair.pair_id, arm) for pair in given.pairs for arm in _labelled(pair)] if len(given.pairs) > 1 else []
+    states = [_state(item, arm, others) for arm in labelled]
     texts = zip((arms.chosen, arms.rejected), labelled, states, strict=True)
     made = [_row(item.pair_id, arms.prompt, text, bool(arm.label), given) for text, arm, why in texts if why is None]
     if not made:
@@ -76,11 +78,11 @@ def _ended(thumb: Thumb, given: Given) -> str:
     return text
 
 
-def _state(pair: Pair, arm: Labelled, given: Given) -> tuple[str, str] | None:
-    """Why an arm gives no row (reason, detail); None where it gives one."""
+def _state(pair: Pair, arm: Labelled, others: Sequence[tuple[str, Labelled]]) -> tuple[str, str] | None:
+    """Why an arm gives no row (reason, detail); None where it gives one. others: the arms of all pairs of the prompt."""
     if arm.label is None:
         return "undecided", f"both scores lie between {DOWN} and {UP}"
-    same = [(p.pair_id, a.label) for p in given.pairs for a in _labelled(p) if a.answer == arm.answer]
+    same = [(pair_id, a.label) for pair_id, a in others if a.answer == arm.answer]
     if any(label is not None and label != arm.label for _, label in same):
         return "contradiction", "another pair gives the same answer the opposite label"
     first = next((pair_id for pair_id, label in same if label is not None), pair.pair_id)

@@ -405,21 +405,22 @@ def test_a_rationale_speaks_of_the_answers_in_the_order_of_the_row() -> None:
     why = rationale(pair, text, shown_order=1, statement=sentence)
     orders: set[bool] = set()
     for n in range(8):
-        [row], _, _ = run(replace(pair, pair_id=str(n)), format="rdpo", reasons=[replace(why, pair_id=str(n))])
+        right = f"It is four. ({n})"
+        [row], _, _ = run(replace(pair, chosen_messages=said(right)), format="rdpo", reasons=[why])
         better, worse = ("A", "B") if row.rationale_response_a == "chosen" else ("B", "A")
         assert row.rationale == (
             f"Response {worse} is wrong, Response {better} is right.\nResponse {better} is better than Response {worse}."
         )
-        assert f"Response {better}:\nIt is four." in row.rationale_prompt
+        assert f"Response {better}:\n{right}" in row.rationale_prompt
         assert f"Response {worse}:\nIt is five." in row.rationale_prompt
         assert row.rationale_n_tokens is None
         orders.add(better == "A")
     assert orders == {True, False}
     orders = set()
     for n in range(8):
-        named = replace(pair, pair_id=str(n))
-        [row], _, _ = run(named, format="helpsteer", reasons=[replace(why, pair_id=str(n))], rationales=True)
-        first = row.response_1 == "It is four."
+        named = replace(pair, chosen_messages=said(f"It is four. ({n})"))
+        [row], _, _ = run(named, format="helpsteer", reasons=[why], rationales=True)
+        first = row.response_1.startswith("It is four.")
         orders.add(first)
         assert row.preference_strength == (-2 if first else 2)
         better, worse = ("A", "B") if first else ("B", "A")

@@ -32,7 +32,7 @@ READABLE = sorted({*format_names()} - WITHOUT_A_WAY_BACK)
 OF_PAIRS = [name for name in READABLE if name not in ("iopo", "stepwise", "ranked")]
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(lambda t: bool(t.strip()))
-units = st.floats(0, 1)
+units = st.integers(0, 10**6).map(lambda n: n / 10**6)  # as near as scores may lie: ratings are 1 + 4 times them
 systems = st.one_of(st.just(()), words.map(lambda t: (Message("system", t),)))
 
 
