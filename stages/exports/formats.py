@@ -28,8 +28,9 @@ class Format:
     rows: from one row of a table in `reads` (the first is the default) and its surroundings to rows of type `row`; raises
     Rejected for what the trainer would misread. columns: column -> meaning, for the card. usage: how a trainer reads the
     folder, with {max_length}. beside: further tables it needs. options: fields of the stage that it understands -> the
-    row type that they give. files: more files to leave in the folder. imports: the way back, from a row as a data set gives it
-    to the prompt and, behind it, records of `imported`; raises Rejected. None: the rows say too little.
+    row type that they give. files: more files to leave in the folder. whole_groups: all pairs of a group are written or
+    none; not where rows are no comparisons. imports: the way back, from a row as a data set gives it to the prompt and,
+    behind it, records of `imported`; raises Rejected. None: the rows say too little.
     """
 
     rows: Callable[[Any, Given], list[Record]]
@@ -40,6 +41,7 @@ class Format:
     beside: tuple[type[Record], ...] = ()
     options: Mapping[str, type[Record]] = field(default_factory=dict)
     files: Callable[[Summary], dict[str, str]] = lambda summary: {}
+    whole_groups: bool = True
     imports: Callable[[Row, Origin], list[Record]] | None = None
     imported: tuple[type[Record], ...] = (Candidate, Pair)
 

@@ -108,6 +108,7 @@ FORMAT = Format(
     row=StepwiseRow,
     reads=(Trace, Pair),
     beside=(Tree,),
+    whole_groups=False,
     imports=imports,
     imported=(Tree, Trace),
     columns={

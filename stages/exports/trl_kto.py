@@ -122,6 +122,7 @@ FORMAT = Format(
     rows=rows,
     row=TrlKtoRow,
     reads=(Pair, Thumb),
+    whole_groups=False,
     imports=imports,
     imported=(Candidate, Judgment, Thumb),
     columns={

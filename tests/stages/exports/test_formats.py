@@ -16,8 +16,10 @@ from msgspec.structs import replace
 from pydantic import ValidationError
 
 from benchmarks.scripted_search import EXAMPLE_A, drive, named
+from pipeline.errors import PlanError
 from pipeline.pair import Context as Condition
 from pipeline.pair import Pair, Score, Step
+from pipeline.plan import make_plan
 from pipeline.records import Message, Rationale, Reject, Verification
 from pipeline.stage import FIELD_OF, Context, Example, Stage, Summary
 from pipeline.store import arrow_schema, from_table, to_table
@@ -505,3 +507,59 @@ async def test_what_a_search_gives_is_exported_or_refused(stage: Stage, made: li
 
 def test_every_table_that_a_format_carries_has_a_place_in_an_example() -> None:
     assert all(cls in FIELD_OF for name in format_names() for cls in format_of(name)[0].reads)
+
+
+COMPARING = [name for name in PAIR_FORMATS if format_of(name)[0].whole_groups and name != "rdpo"]
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_a_group_is_written_whole_or_not_at_all(name: str) -> None:
+    other = (Message("user", "Say 2+2."),)
+    one = full(group_size=2, pair_id="1", unordered_id="1")
+    two = full(
+        group_size=2, pair_id="2", unordered_id="2", prompt_messages=other,
+        chosen_messages=one.rejected_messages, rejected_messages=one.chosen_messages,
+    )  # fmt: skip
+    alone = full(group_id=None, pair_id="3", unordered_id="3")
+    written = run(one, two, alone, format=name).counts.get("exported")
+    assert written == (2 if name == "iopo" else 3)
+    halves = [run(one, alone, format=name), run(one, replace(two, context_id="hidden"), alone, format=name)]
+    for found in halves:
+        assert [getattr(row, "pair_id", None) for row in found.rows] == ([] if name == "iopo" else ["3"])
+        assert found.counts.get("refused:incomplete_group", 0) == (0 if name == "iopo" else 1)  # there: no_quad, context_missing
+
+
+@pytest.mark.parametrize("name", ["trl-kto", "stepwise"])
+def test_rows_that_are_no_comparisons_stand_for_themselves(name: str) -> None:
+    fields = {"format": name, "table": "pairs"}
+    assert exported(Example(prompt_of(), pairs=[full(group_size=2)], trees=[TREE]), **fields).rows
+
+
+@pytest.mark.parametrize(
+    ("named", "made", "table"),
+    [
+        ({Thumb}, {Pair, Thumb}, "thumbs"),
+        ({Pair}, {Pair, Thumb}, None),
+        (set(), {Thumb, Node}, "thumbs"),
+        (set(), {Pair, Thumb}, None),
+        (set(), {Node}, None),
+    ],
+)
+def test_the_table_is_the_one_that_is_there(named: set[Any], made: set[Any], table: str | None) -> None:
+    assert Export(format="trl-kto").placed(named, made).table == table
+    assert Export(format="trl-kto", table="pairs").placed(named, made).table == "pairs"
+
+
+def test_two_tables_that_a_format_carries_are_an_error_that_says_what_to_write() -> None:
+    jobs = [
+        {"stage": "prompts", "path": "models/abacus/problems.jsonl", "columns": {"prompt": "prompt"}},
+        {"stage": "search", "engine": "e"}, {"stage": "pair_steps"}, {"stage": "label_unpaired"},
+    ]  # fmt: skip
+    config = {"name": "x", "engines": {"e": {"kind": "vllm", "model": "models/abacus"}}}
+    last = {"stage": "export", "format": "trl-kto", "from": ["label_unpaired"]}
+    stage = make_plan({**config, "jobs": [*jobs, last]}).jobs["export"].stage
+    assert stage.needs() == (Thumb,)
+    with pytest.raises(
+        PlanError, match=r"job export: its inputs make pairs and thumbs, .*say table: pairs or table: thumbs"
+    ):
+        make_plan({**config, "jobs": [*jobs, {**last, "from": ["pair_steps", "label_unpaired"]}]})
