@@ -30,10 +30,11 @@ TABLES = (
     "search_speed",
     "search_cost",
     "search_quality",
-    "constructed_pairs",
     "instructions",
+    "constructed_pairs",
     "instruction_labels",
     "context_labels",
+    "kinds",
     "curation",
     "exports",
 )
