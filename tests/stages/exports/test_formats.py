@@ -526,9 +526,7 @@ def test_a_group_is_written_whole_or_not_at_all(name: str) -> None:
     halves = [run(one, alone, format=name), run(one, replace(two, context_id="hidden"), alone, format=name)]
     for found in halves:
         assert [getattr(row, "pair_id", None) for row in found.rows] == ([] if name == "iopo" else ["3"])
-        assert found.counts.get("refused:incomplete_group", 0) == (
-            0 if name == "iopo" else 1
-        )
+        assert found.counts.get("refused:incomplete_group", 0) == (0 if name == "iopo" else 1)
 
 
 @pytest.mark.parametrize("name", ["trl-kto", "stepwise"])
