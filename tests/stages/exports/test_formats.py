@@ -563,3 +563,38 @@ def test_two_tables_that_a_format_carries_are_an_error_that_says_what_to_write()
         PlanError, match=r"job export: its inputs make pairs and thumbs, .*say table: pairs or table: thumbs"
     ):
         make_plan({**config, "jobs": [*jobs, {**last, "from": ["pair_steps", "label_unpaired"]}]})
+
+
+def test_a_shard_of_a_run_has_no_column_that_a_trainer_reads() -> None:
+    """Spec pairs I16; the trainers themselves are tried in test_trainers.py."""
+    own = {*arrow_schema(Pair).names}
+    assert not own & {*SPECIAL, "prompt", "chosen", "rejected", "conversations", "instruction", "labels", "completions"}
+    assert {"prompt_messages", "chosen_messages", "rejected_messages"} <= own
+
+
+@given(st.lists(st.floats(-500, 0), min_size=8, max_size=8))
+def test_iopos_loss_on_a_quad_is_the_difference_of_differences(logps: list[float]) -> None:
+    """Spec pairs 1.3, I23: what IOPO computes of the file's row is what the two pairs of the group say."""
+    questions = ((Message("user", "Say A."),), (Message("user", "Say B."),))
+    pairs = [
+        full(pair_id=str(i), unordered_id=str(i), group_size=2, prompt_messages=question, chosen_messages=said(better),
+             rejected_messages=said(worse))
+        for i, (question, better, worse) in enumerate(zip(questions, ("A", "B"), ("B", "A"), strict=True))
+    ]  # fmt: skip
+    [row], _, _ = run(*pairs, format="iopo")
+    keys = [(q[0].content, a) for q in questions for a in "AB"]
+    policy, reference = (dict(zip(keys, part, strict=True)) for part in (logps[:4], logps[4:]))
+    x1, x2 = (m.content for m in row.conversations)
+    y1, y2 = row.chosen.content, row.rejected.content
+
+    def gain(prompt: str, answer: str) -> float:
+        return policy[prompt, answer] - reference[prompt, answer]
+
+    first = 2 * gain(x1, y1) - gain(x1, y2) - gain(x2, y1)
+    second = 2 * gain(x2, y2) - gain(x2, y1) - gain(x1, y2)
+    told = [
+        gain(p.prompt_messages[0].content, p.chosen_messages[0].content)
+        - gain(p.prompt_messages[0].content, p.rejected_messages[0].content)
+        for p in pairs
+    ]  # fmt: skip
+    assert (first + second) / 2 == pytest.approx(sum(told), abs=1e-9)
