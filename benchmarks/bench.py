@@ -32,11 +32,13 @@ TABLES = (
     "search_speed",
     "search_cost",
     "search_quality",
-    "constructed_pairs",
     "instructions",
+    "constructed_pairs",
     "instruction_labels",
     "context_labels",
+    "kinds",
     "curation",
+    "exports",
 )
 
 

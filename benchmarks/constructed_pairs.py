@@ -52,13 +52,14 @@ def _pairs(store: Store, job: str) -> Iterator[Pair]:
 
 
 def _figure(job: str, pairs: list[Pair], problems: dict[str, Problem]) -> Figure:
-    true = [_is_true(pair, problems[pair.prompt_messages[-1].content]) for pair in pairs]
+    true = [is_true(pair, problems[pair.prompt_messages[-1].content]) for pair in pairs]
     wanted = "" if job == "delta_unconfirmed" else ">= 0.97"
     share = sum(true) / len(true) if true else float("nan")
-    return Figure(f"label_true_{job.removeprefix('pair_')}", share, "share", wanted, {"pairs": len(pairs)})
+    name = f"kinds_label_true_{pairs[0].kind}" if wanted and pairs else f"label_true_{job.removeprefix('pair_')}"
+    return Figure(name, share, "share", wanted, {"pairs": len(pairs)})
 
 
-def _is_true(pair: Pair, problem: Problem) -> bool:
+def is_true(pair: Pair, problem: Problem) -> bool:
     """Chosen: right to its answer; rejected: wrong somewhere. A form other than steps is read by its answer alone."""
     chosen, rejected = pair.chosen_messages[0].content, pair.rejected_messages[0].content
     right = first_wrong(problem, chosen) is None if read(chosen).results else _answers(chosen, problem)

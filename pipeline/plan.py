@@ -126,7 +126,13 @@ def _job(engines: Mapping[str, EngineConfig], jobs: Mapping[str, Job], number: i
         raise PlanError(
             f"job {name}: a source must be the first job, and only the first ({fields['stage']} is job {number})"
         )
-    inputs = _inputs(name, fields.get("from"), jobs)
+    inputs = _inputs(name, given := fields.get("from"), jobs)
+    named = [given] if isinstance(given, str) else given or []
+    tables = [{cls for i in those for cls in jobs[i].stage.makes()} for those in (named, inputs)]
+    try:
+        stage = stage.placed(*tables)
+    except PlanError as error:
+        raise PlanError(f"job {name}: {error}") from None
     _check_chain(name, stage, inputs, jobs)
     _check_engines(name, stage, engines)
     return Job(name, stage, inputs, {})

@@ -10,11 +10,11 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from msgspec.msgpack import Decoder
 from pydantic import BaseModel, ConfigDict
@@ -145,6 +145,11 @@ class Stage(BaseModel):
 
     def check(self) -> None:
         """Raises PlanError for what can be seen without data or models."""
+
+    def placed(self, named: Collection[type[Record]], made: Collection[type[Record]]) -> Self:
+        """The stage as it is in its place: `named` are the tables of the jobs that `from` names, `made` all upstream of it.
+        Raises PlanError where it cannot choose between them."""
+        return self
 
     def finish(self, summary: Summary) -> dict[str, str]:
         """Text files (name -> content) to leave beside the shards when the job is complete: a dataset card, a manifest."""

@@ -23,15 +23,26 @@ ROW = {
     "prompt": "Name {i} rivers.",
     "chosen": "The Nile, number {i}.",
     "rejected": "No, not {i}.",
+    "response_a": "It is {i} [1].",
+    "response_b": "It is not {i} at all [2].",
+    "rater": "Ann",
+    "choice": "1",
+    "other_prompt": "Name {i} lakes.",
+    "other_response": "Como, number {i}.",
+    "passage_a": "Tom has 5 red eggs and {i} blue eggs in one basket.",
+    "passage_b": "Tom has 7 red eggs and {i} blue eggs in one basket.",
 }
 
 
+VOTES = {"paraphrase": 4, "a": 3, "b": 6, "skip": 1}
 RECORDED = Path(__file__).resolve().parent / "stages/sources/recorded_trees.jsonl"
 
 
 def _row(i: int) -> str:
     tree = json.loads(RECORDED.read_text(encoding="utf-8"))["reasoning_steps"]
-    return json.dumps({key: text.format(i=i, n=i + 3) for key, text in ROW.items()} | {"reasoning_steps": tree})
+    return json.dumps(
+        {key: text.format(i=i, n=i + 3) for key, text in ROW.items()} | {"reasoning_steps": tree, "votes": VOTES}
+    )
 
 
 def _local(data: dict[str, Any], file: Path) -> dict[str, Any]:
@@ -74,9 +85,9 @@ def test_a_shipped_config_holds_on_rows_of_its_kind(
     check(_local(read_config(name), file), n=8)
     told = capsys.readouterr().out
     made_by = (
-        dict.fromkeys(("enrich", "grow", "recorded_trees", "repair"), "prompts")
+        dict.fromkeys(("enrich", "grow", "recorded_trees", "reformat", "annotated", "repair"), "prompts")
         | dict.fromkeys(("abacus_search", "math_steps", "ultrainteract"), "search")
-        | {"contexts": "opposed", "abacus_contexts": "wishes", "mixture": "runs"}
+        | {"contexts": "opposed", "abacus_contexts": "wishes", "mixture": "runs", "passages": "solve"}
     )
     assert f"{made_by.get(name, 'generate')}: 8 in, 0 rejected" in told
     last = {"grow": "evolve", "recorded_trees": "label_unpaired"}.get(name, "export")

@@ -104,8 +104,9 @@ def _shows(messages: Sequence[Message], context: Context | None) -> bool:
 
 
 def _check_calls(messages: Sequence[Message]) -> None:
-    if any(m.tool_calls_json for m in messages):
-        raise Rejected("tool_calls", "tool calls have no column in this format")
+    for message in messages:
+        if message.tool_calls_json:
+            raise Rejected("tool_calls", "tool calls have no column in this format")
 
 
 def _whole(messages: Sequence[Message], prefix: str | None, tail: str | None, terminal: bool) -> str:

@@ -11,8 +11,10 @@ from pipeline.pair import Pair
 from pipeline.records import Message, Record
 from pipeline.tokenizer import Tokenizer
 from stages.exports.arms import ChatMessage, Conversation, conditional_arms, said
-from stages.exports.formats import PROMPTED, Format, PairRow, identity
+from stages.exports.formats import PROMPTED, Format, PairRow, from_prompted, identity
 from stages.exports.wanted import Given
+from stages.sources.columns import Row
+from stages.sources.imports import Origin
 
 SHORTEST = 8
 DUMMY = "[[dummy_message]]"  # the question that the trainer puts before each answer
@@ -46,9 +48,15 @@ def _before_an_answer(tokenizer: Tokenizer | None) -> str:
     return tokenizer.render((Message("user", DUMMY),)) if tokenizer else COMMON
 
 
+def imports(row: Row, origin: Origin) -> list[Record]:
+    """The pair. Raises Rejected as `compared`."""
+    return from_prompted({**row, "prompt": row.get("messages")}, origin)
+
+
 FORMAT = Format(
     rows=rows,
     row=AxolotlRow,
+    imports=imports,
     columns={
         "messages": PROMPTED["prompt"],
         "chosen": "the better answer: a message {role, content}",

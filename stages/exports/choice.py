@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from pipeline.pair import Pair
-from pipeline.records import Rationale
+from pipeline.records import Rationale, Record
 from stages.exports.wanted import Explanation
 from stages.rationales.picking import best
 
@@ -19,7 +20,7 @@ def without_contradictions(pairs: Sequence[Pair]) -> tuple[list[Pair], list[tupl
     The best authority wins; the same label a second time is a `duplicate`; opposite labels of equal authority are all
     refused as a `contradiction`.
     """
-    if len(pairs) < 2:  # most prompts
+    if len({pair.unordered_id for pair in pairs}) == len(pairs):  # most prompts
         return list(pairs), []
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
@@ -39,6 +40,20 @@ def without_contradictions(pairs: Sequence[Pair]) -> tuple[list[Pair], list[tupl
             detail = f"the same answers are compared by pair {group[0].pair_id} ({group[0].label_source})"
             refused.append((pair, "duplicate" if same else "contradiction", detail))
     return kept, refused
+
+
+def broken_groups(items: Sequence[Record]) -> dict[int, tuple[str, str]]:
+    """Places of pairs whose group is not whole, with reason and detail (spec pairs V13, I21): half of a reversal teaches a
+    preference without the condition that it holds under."""
+    there = Counter(item.group_id for item in items if isinstance(item, Pair))
+    return {
+        place: (
+            "incomplete_group",
+            f"{there[item.group_id]} of the {item.group_size} pairs of its group can be written",
+        )
+        for place, item in enumerate(items)
+        if isinstance(item, Pair) and item.group_id and there[item.group_id] < (item.group_size or 1)
+    }
 
 
 def _better(pair: Pair) -> tuple[object, ...]:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import functools
-import importlib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import ClassVar, Self
 
 import msgspec
 from pydantic import Field, field_validator, model_validator
 
 from pipeline import ids
-from pipeline.errors import Rejected
+from pipeline.errors import PlanError, Rejected
 from pipeline.pair import Pair
 from pipeline.records import Rationale, Record, Reject
 from pipeline.stage import FIELD_OF, Context, Example, Stage, Summary
 from pipeline.tokenizer import check_tokenizer, load_tokenizer
 from stages.exports.card import About, card
-from stages.exports.choice import explanations, without_contradictions
-from stages.exports.formats import Format
+from stages.exports.choice import broken_groups, explanations, without_contradictions
+from stages.exports.formats import Format, format_names, format_of
 from stages.exports.wanted import Given, Wanted
 from stages.pairs.truncation import TrainingLength
 
@@ -27,20 +25,6 @@ SHARED_COLUMNS = {
     "prompt_id": "identity of the prompt (hash of its messages)",
     "pair_id": "identity of the pair; the canonical pair with scores and provenance has the same",
 }
-
-
-@functools.cache
-def format_names() -> tuple[str, ...]:
-    """The formats that exist: the files of this folder that define `FORMAT`; `trl_dpo.py` is `trl-dpo`."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return tuple(f.stem.replace("_", "-") for f in files if "\nFORMAT = " in f.read_text(encoding="utf-8"))
-
-
-@functools.cache
-def format_of(name: str) -> tuple[Format, str]:
-    """A format, and what its file says of it."""
-    module = importlib.import_module(f"stages.exports.{name.replace('-', '_')}")
-    return module.FORMAT, str(module.__doc__)
 
 
 class Export(Stage):
@@ -62,8 +46,7 @@ class Export(Stage):
     @field_validator("format")
     @classmethod
     def _exists(cls, name: str) -> str:
-        if name not in format_names():
-            raise ValueError(f"unknown format {name!r}; formats: {', '.join(format_names())}")
+        format_of(name)
         return name
 
     @model_validator(mode="after")
@@ -79,6 +62,20 @@ class Export(Stage):
     def check(self) -> None:
         """Raises PlanError for a tokenizer that does not exist."""
         check_tokenizer(self.tokenizer)
+
+    def placed(self, named: Collection[type[Record]], made: Collection[type[Record]]) -> Self:
+        """With the table that the jobs named in `from` make, or else the first there is of those that the format carries."""
+        told = [cls for cls in self.reads() if cls in named]
+        if self.table is not None or len(self.reads()) < 2:
+            return self
+        if len(told) > 1:
+            both = " and ".join(FIELD_OF[cls] for cls in told)
+            ways = " or ".join(f"table: {FIELD_OF[cls]}" for cls in told)
+            raise PlanError(f"its inputs make {both}, and {self.format} carries either; say {ways}")
+        found = next(iter(told), None) or next((cls for cls in self.reads() if cls in made), self.reads()[0])
+        if found is self.reads()[0]:
+            return self
+        return type(self).model_validate({**self.model_dump(), "table": FIELD_OF[found]})
 
     def reads(self) -> tuple[type[Record], ...]:
         """Tables that the format can carry, its default first."""
@@ -104,18 +101,23 @@ class Export(Stage):
             items, contradicted = without_contradictions(example.pairs)
             refused += contradicted
         given = Given(
-            example.prompt, tuple([item for item in items if isinstance(item, Pair)]), example.trees, example.nodes,
-            explanations(example.rationales), self._wanted,
+            example.prompt, tuple(items) if self._read is Pair else (), example.trees, example.nodes,  # type: ignore[arg-type]
+            explanations(example.rationales) if example.rationales else {}, self._wanted,
         )  # fmt: skip
-        made: list[Record] = []
+        made: list[tuple[Record, list[Record]]] = []
         convert = self._format.rows
         for item in items:
             try:
-                made += convert(item, given)
-                ctx.count("exported")
+                made.append((item, convert(item, given)))
             except Rejected as why:
                 refused.append((item, why.reason, why.detail))
-        return [*made, *[self._reject(item, reason, detail, ctx) for item, reason, detail in refused]]
+        if self._format.whole_groups and (halves := broken_groups([item for item, _ in made])):
+            refused += [(item, *halves[place]) for place, (item, _) in enumerate(made) if place in halves]
+            made = [each for place, each in enumerate(made) if place not in halves]
+        if made:
+            ctx.count("exported", len(made))
+        rows = [row for _, own in made for row in own]
+        return [*rows, *[self._reject(item, reason, detail, ctx) for item, reason, detail in refused]]
 
     def finish(self, summary: Summary) -> dict[str, str]:
         """The dataset card and the manifest, and what else the format leaves."""

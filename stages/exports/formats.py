@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from pipeline.errors import Rejected
+from msgspec.structs import replace
+
+from pipeline.errors import PlanError, Rejected
 from pipeline.pair import Pair
-from pipeline.records import Record
+from pipeline.records import Candidate, Record
 from pipeline.stage import Summary
 from stages.exports.arms import ChatMessage, Conversation, as_messages, both_arms, conditional_arms, said
 from stages.exports.wanted import Given, Wanted
+from stages.sources.columns import Row
+from stages.sources.imports import Origin, answer, compared, talk, turns
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,9 @@ class Format:
     rows: from one row of a table in `reads` (the first is the default) and its surroundings to rows of type `row`; raises
     Rejected for what the trainer would misread. columns: column -> meaning, for the card. usage: how a trainer reads the
     folder, with {max_length}. beside: further tables it needs. options: fields of the stage that it understands -> the
-    row type that they give. files: more files to leave in the folder.
+    row type that they give. files: more files to leave in the folder. whole_groups: all pairs of a group are written or
+    none; not where rows are no comparisons. imports: the way back, from a row as a data set gives it to the prompt and,
+    behind it, records of `imported`; raises Rejected. None: the rows say too little.
     """
 
     rows: Callable[[Any, Given], list[Record]]
@@ -32,6 +41,25 @@ class Format:
     beside: tuple[type[Record], ...] = ()
     options: Mapping[str, type[Record]] = field(default_factory=dict)
     files: Callable[[Summary], dict[str, str]] = lambda summary: {}
+    whole_groups: bool = True
+    imports: Callable[[Row, Origin], list[Record]] | None = None
+    imported: tuple[type[Record], ...] = (Candidate, Pair)
+
+
+@functools.cache
+def format_names() -> tuple[str, ...]:
+    """The formats that exist: the files of this folder that define `FORMAT`; `trl_dpo.py` is `trl-dpo`."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple(f.stem.replace("_", "-") for f in files if "\nFORMAT = " in f.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def format_of(name: str) -> tuple[Format, str]:
+    """A format, and what its file says of it. Raises ValueError with the formats that exist."""
+    if name not in format_names():
+        raise ValueError(f"unknown format {name!r}; formats: {', '.join(format_names())}")
+    module = importlib.import_module(f"stages.exports.{name.replace('-', '_')}")
+    return module.FORMAT, str(module.__doc__)
 
 
 class PairRow(Record, frozen=True, kw_only=True):
@@ -94,3 +122,42 @@ def rewarded(pair: Pair, wanted: Wanted) -> dict[str, Any]:
             if (n := len(wanted.tokenizer.chat(as_messages(columns[side])))) > wanted.max_length:
                 raise Rejected("too_long", f"the {side} conversation has {n} tokens, max_length is {wanted.max_length}")
     return columns
+
+
+def from_prompted(row: Row, origin: Origin, **label: Any) -> list[Record]:
+    """The comparison of a PromptedRow, or of another row with a prompt and two answers in columns of these names."""
+    texts = answer(row.get("chosen"), "chosen"), answer(row.get("rejected"), "rejected")
+    return compared(turns(row.get("prompt")), texts, origin, **label)
+
+
+def from_conversations(row: Row, origin: Origin, **label: Any) -> list[Record]:
+    """The comparison of a ConversationsRow."""
+    (one, chosen), (other, rejected) = (talk(row.get(side), side) for side in ("chosen", "rejected"))
+    return compared(one, (chosen, rejected), origin, other, **label)
+
+
+@dataclass(frozen=True)
+class FormatReader:
+    """Makes the records of rows in a format that can be read back."""
+
+    format: Format
+    origin: Origin
+
+    def records(self, row: Row, where: str, row_id: str) -> list[Record]:
+        """The prompt first, then what the row holds. Raises Rejected."""
+        assert self.format.imports is not None
+        source = replace(self.origin.source, row_id=row_id)
+        return self.format.imports(row, self.origin._replace(source=source))
+
+    def check(self, rows: Sequence[Row], name: str) -> None:
+        """Raises PlanError where none of these rows is one of the format."""
+        for row in rows:
+            try:
+                self.records(row, name, "")
+                return
+            except Rejected as error:
+                why = error
+        own = ", ".join(column for column in self.format.columns)
+        raise PlanError(
+            f"{name} holds no such rows ({why.detail}); its columns: {', '.join(rows[0])}; of the format: {own}"
+        )

@@ -1,15 +1,17 @@
 """The rows of HelpSteer2-Preference, for reward models that learn the strength of a preference (spec judges 4, C1).
 
 Carries pairs with one prompt of one user message (or, with `tokenizer`, any prompt, rendered by the chat template) whose
-strength is known and not 0. Which answer is response_1 is drawn from the pair's id. With `rationales: true` the elaboration
+strength is known and not 0. Which answer is response_1 is drawn from their texts. With `rationales: true` the elaboration
 is the rationale, its Response A and B being response 1 and 2.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
-from pipeline.records import Record
+from pipeline.records import Candidate, Rationale, Record
 from stages.exports.arms import conditional_arms
 from stages.exports.flat import RENDERED, rendered
 from stages.exports.formats import Format, PairRow, identity
@@ -17,6 +19,8 @@ from stages.exports.labels import drawn_first, told
 from stages.exports.wanted import Given
 from stages.judges.labels import label_columns
 from stages.rationales.references import statement
+from stages.sources.columns import Row, text
+from stages.sources.imports import Origin, compared, explained, turns
 
 
 class HelpsteerRow(PairRow, frozen=True, kw_only=True):
@@ -39,7 +43,7 @@ def rows(pair: Pair, given: Given) -> list[Record]:
     """One row. Raises Rejected: no_strength, several_turns, and as `conditional_arms`."""
     arms = conditional_arms(pair, given.wanted)
     why = given.explanations.get(pair.pair_id) if given.wanted.rationales else None
-    first = drawn_first("helpsteer", pair, why)
+    first = drawn_first("helpsteer", arms, why)
     strength = _strength(pair)
     texts = (arms.chosen, arms.rejected) if first == "chosen" else (arms.rejected, arms.chosen)
     names = ("A", "B") if first == "chosen" else ("B", "A")
@@ -69,10 +73,24 @@ def _numbered(text: str) -> str:
     return text.replace("Response A", "@Response 1").replace("Response B", "@Response 2")
 
 
+def imports(row: Row, origin: Origin) -> list[Record]:
+    """The pair with its strength, and the elaboration as its rationale. Raises Rejected: no_strength (0 too), and as
+    `compared`."""
+    given: Any = row.get("preference_strength")
+    if not isinstance(given, int) or not 1 <= abs(given) <= 3:
+        raise Rejected("no_strength", f"the strength is {given!r:.20}, not -3 to -1 or 1 to 3")
+    texts = [text(row.get(name), name) for name in ("response_1", "response_2")]
+    chosen, rejected = texts if given < 0 else texts[::-1]
+    made = compared(turns(row.get("prompt")), (chosen, rejected), origin, strength_signed_int=abs(given))
+    return explained(made, row.get("preference_elaboration"), "chosen" if given < 0 else "rejected")
+
+
 FORMAT = Format(
     rows=rows,
     row=HelpsteerRow,
     options={"rationales": HelpsteerRationaleRow},
+    imports=imports,
+    imported=(Candidate, Pair, Rationale),
     columns={
         "prompt": RENDERED,
         "response_1": "one answer",

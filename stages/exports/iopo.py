@@ -9,14 +9,20 @@ from __future__ import annotations
 
 from functools import partial
 
+from msgspec.structs import replace
+
+from pipeline import ids
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
-from pipeline.records import Record
+from pipeline.records import Message, Record
 from stages.exports.arms import Arms, ChatMessage, Conversation, conditional_arms, said
 from stages.exports.flat import plain
 from stages.exports.formats import Format
 from stages.exports.llama_factory import dataset_info
 from stages.exports.wanted import Given
+from stages.pairs.joint_pairs import joint_pair
+from stages.sources.columns import Row, optional_text
+from stages.sources.imports import Origin, answer, asked, candidate, turns
 
 
 class IopoRow(Record, frozen=True, kw_only=True):
@@ -59,9 +65,31 @@ def _parts(arms: Arms) -> tuple[str, str]:
     return "", plain(arms.prompt)
 
 
+def imports(row: Row, origin: Origin) -> list[Record]:
+    """Both pairs of the quad, under its first prompt. Raises Rejected: no_quad, and as `answer`."""
+    system = row.get("system")
+    head = (Message("system", system),) if isinstance(system, str) and system else ()
+    prompts = [(*head, question) for question in turns(row.get("conversations"))]
+    if len(prompts) != 2:
+        raise Rejected("no_quad", f"{len(prompts)} prompts, a quad has 2")
+    prompt = asked(prompts[0], origin)
+    texts = [answer(row.get(side), side) for side in ("chosen", "rejected")]
+    right, wrong = (candidate(prompt, origin.job, None, i, said) for i, said in enumerate(texts))
+    group = optional_text(row.get("group_id"), "group_id") or ids.content_hash("quad/1", *prompts, *texts)
+    made = [
+        replace(
+            joint_pair("given", prompt, ((messages, best), (messages, worst)), label_source="given"),
+            group_id=group, group_size=2, group_role=role,
+        )
+        for messages, best, worst, role in ((prompts[0], right, wrong, "1"), (prompts[1], wrong, right, "2"))
+    ]  # fmt: skip
+    return [prompt, right, wrong, *made]
+
+
 FORMAT = Format(
     rows=rows,
     row=IopoRow,
+    imports=imports,
     columns={
         "group_id": "the group of the two pairs",
         "system": "system message of both prompts, or empty",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
+
 from msgspec.structs import replace
 
-from pipeline import ids
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
+from stages.exports.arms import Arms
 from stages.exports.wanted import Explanation
 from stages.rationales.references import swap_refs
 
@@ -31,12 +33,13 @@ def both_scores(pair: Pair) -> tuple[float, float]:
     return pair.chosen_score, pair.rejected_score
 
 
-def drawn_first(format_name: str, pair: Pair, why: Explanation | None) -> str:
-    """Which arm a row shows first, chosen or rejected: by lot of the pair's id; as its rationale has it where the names
-    in that cannot change places."""
+def drawn_first(format_name: str, arms: Arms, why: Explanation | None) -> str:
+    """Which arm a row shows first, chosen or rejected: by lot of its texts, which an import gives again; as its rationale
+    has it where the names in that cannot change places."""
     if why is not None and not why.rewritable:
         return why.response_a
-    return "rejected" if ids.seed(format_name, pair.pair_id) & 1 else "chosen"
+    drawn = zlib.crc32(f"{format_name}\0{arms.chosen}\0{arms.rejected}".encode())
+    return "rejected" if drawn & 1 else "chosen"
 
 
 def told(why: Explanation, first: str) -> Explanation:

@@ -14,8 +14,10 @@ from pipeline.pair import Pair
 from pipeline.records import Record
 from pipeline.stage import Summary
 from stages.exports.arms import ChatMessage, Conversation, conditional_arms, said
-from stages.exports.formats import PROMPTED, Format, PairRow, identity
+from stages.exports.formats import PROMPTED, Format, PairRow, from_prompted, identity
 from stages.exports.wanted import Given
+from stages.sources.columns import Row
+from stages.sources.imports import Origin
 
 COLUMNS = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"}
 TAGS = {
@@ -54,9 +56,15 @@ def dataset_info(summary: Summary, system: bool = False) -> dict[str, str]:
     return {"dataset_info.json": f"{json.dumps(entries, indent=1)}\n"}
 
 
+def imports(row: Row, origin: Origin) -> list[Record]:
+    """The pair. Raises Rejected as `compared`."""
+    return from_prompted({**row, "prompt": row.get("conversations")}, origin)
+
+
 FORMAT = Format(
     rows=rows,
     row=LlamaFactoryRow,
+    imports=imports,
     columns={
         "conversations": PROMPTED["prompt"],
         "chosen": "the better answer: a message {role, content}",

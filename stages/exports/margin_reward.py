@@ -7,10 +7,12 @@ Carries pairs of every level whose strength (mean standardised gap over judges) 
 from __future__ import annotations
 
 from pipeline.errors import Rejected
-from pipeline.pair import Pair
+from pipeline.pair import Pair, Score
 from pipeline.records import Record
-from stages.exports.formats import CONVERSATIONS, ConversationsRow, Format, rewarded
+from stages.exports.formats import CONVERSATIONS, ConversationsRow, Format, from_conversations, rewarded
 from stages.exports.wanted import Given
+from stages.sources.columns import Row, number
+from stages.sources.imports import Origin, column
 
 LARGEST = 4.0
 
@@ -42,9 +44,22 @@ def rows(pair: Pair, given: Given) -> list[Record]:
     ]
 
 
+def imports(row: Row, origin: Origin) -> list[Record]:
+    """The pair with its strength and scores. Raises Rejected: no_strength, and as `compared` and `column`."""
+    if (strength := number(row.get("mean_preference_difference"))) is None:
+        raise Rejected("no_strength", "mean_preference_difference is no number")
+    scores = tuple([
+        Score(side, f"given_{place}", None, score, score, 0.0, 1.0, 1, 0.0)
+        for side in ("chosen", "rejected") for place, score in enumerate(column(row, f"{side}_scores", float))
+    ])  # fmt: skip
+    spread = number(row.get("std_preference_difference"))
+    return from_conversations(row, origin, strength=strength, strength_std=spread, scores=scores)
+
+
 FORMAT = Format(
     rows=rows,
     row=MarginRewardRow,
+    imports=imports,
     columns={
         **CONVERSATIONS,
         "margin": "the strength, clipped to [0, 4]; the trainer subtracts it",

@@ -14,6 +14,8 @@ from stages.exports.flat import RENDERED, closing, rendered
 from stages.exports.formats import Format, PairRow, identity
 from stages.exports.labels import both_scores
 from stages.exports.wanted import Given
+from stages.sources.columns import Row
+from stages.sources.imports import Origin, answer, compared, scored, turns
 
 
 class NemoAlignerRow(PairRow, frozen=True, kw_only=True):
@@ -45,10 +47,20 @@ def rows(pair: Pair, given: Given) -> list[Record]:
     return [NemoAlignerRewardRow(**columns, chosen_reward=chosen, rejected_reward=rejected)]
 
 
+def imports(row: Row, origin: Origin) -> list[Record]:
+    """The pair, and its scores where there are rewards. Raises Rejected as `compared` and `scored`."""
+    chosen, rejected = (answer(row.get(f"{side}_response"), side) for side in ("chosen", "rejected"))
+    rewards = row.get("chosen_reward"), row.get("rejected_reward")
+    return compared(
+        turns(row.get("prompt")), (chosen, rejected), origin, **(scored(*rewards) if rewards != (None, None) else {})
+    )
+
+
 FORMAT = Format(
     rows=rows,
     row=NemoAlignerRow,
     options={"scores": NemoAlignerRewardRow},
+    imports=imports,
     columns={
         "prompt": RENDERED,
         "chosen_response": "the better answer",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pipeline.pair import Pair
 from pipeline.records import Record
 from stages.exports.arms import check_same_prompt
-from stages.exports.formats import CONVERSATIONS, ConversationsRow, Format, conversations
+from stages.exports.formats import CONVERSATIONS, ConversationsRow, Format, conversations, from_conversations
 from stages.exports.wanted import Given
 
 
@@ -26,6 +26,7 @@ FORMAT = Format(
     rows=rows,
     row=OpenInstructRow,
     columns=CONVERSATIONS,
+    imports=from_conversations,
     usage="""# --dataset_mixer_list in older versions
 # accelerate launch open_instruct/dpo_tune_cache.py --mixer_list path/to/this/folder 1.0 \\
 #   --max_seq_length {max_length}

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from pipeline.pair import Pair
 from pipeline.records import Record
-from stages.exports.formats import PROMPTED, Format, PromptedRow, prompted
+from stages.exports.formats import PROMPTED, Format, PromptedRow, from_prompted, prompted
 from stages.exports.labels import MARGIN, calibrated_margin
 from stages.exports.wanted import Given
+from stages.sources.columns import Row, number
+from stages.sources.imports import Origin
 
 
 class OpenrlhfRow(PromptedRow, frozen=True, kw_only=True):
@@ -31,10 +33,16 @@ def rows(pair: Pair, given: Given) -> list[Record]:
     return [OpenrlhfRow(**columns)]
 
 
+def imports(row: Row, origin: Origin) -> list[Record]:
+    """The pair, and its margin where there is one. Raises Rejected as `compared`."""
+    return from_prompted(row, origin, margin_logit=number(row.get("margin")))
+
+
 FORMAT = Format(
     rows=rows,
     row=OpenrlhfRow,
     options={"margin": OpenrlhfMarginRow},
+    imports=imports,
     columns={**PROMPTED, "margin": MARGIN},
     usage="""# or openrlhf.cli.train_rm, with --model.margin_loss_enable where the rows have a margin
 # deepspeed --module openrlhf.cli.train_dpo --data.dataset path/to/this/folder --data.apply_chat_template \\

@@ -1,7 +1,7 @@
 """Pairs with the reason why, for DPO that also learns the reason (RDPO; spec judges 1, C2).
 
 Carries pairs with one prompt of one user message (or, with `tokenizer`, any prompt, rendered by the chat template) that have
-a rationale which passed its gate. Which answer is Response A is drawn from the pair's id: were it always the chosen one, a
+a rationale which passed its gate. Which answer is Response A is drawn from their texts: were it always the chosen one, a
 model could write the rationale without reading.
 """
 
@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
-from pipeline.records import Rationale, Record
+from pipeline.records import Candidate, Rationale, Record
 from stages.exports.arms import ChatMessage, Conversation, as_messages, conditional_arms, said
 from stages.exports.flat import RENDERED, rendered
-from stages.exports.formats import Format, PairRow, identity
+from stages.exports.formats import Format, PairRow, from_prompted, identity
 from stages.exports.labels import drawn_first, told
 from stages.exports.wanted import Given, Wanted
 from stages.judges.hygiene import prompt_text
 from stages.rationales.training import answered_why, asked_why
+from stages.sources.columns import Row, text
+from stages.sources.imports import Origin, explained
 
 
 class RdpoRow(PairRow, frozen=True, kw_only=True):
@@ -36,10 +38,11 @@ def rows(pair: Pair, given: Given) -> list[Record]:
     arms = conditional_arms(pair, given.wanted)
     if (why := given.explanations.get(pair.pair_id)) is None:
         raise Rejected("no_rationale", "no rationale of this pair passed its gate")
-    first = drawn_first("rdpo", pair, why)
+    first = drawn_first("rdpo", arms, why)
     texts = (arms.chosen, arms.rejected) if first == "chosen" else (arms.rejected, arms.chosen)
     question = asked_why(prompt_text(as_messages(arms.prompt)), *texts)
-    answer = answered_why(told(why, first).text, told(why, first).statement)
+    reason = told(why, first)
+    answer = answered_why(reason.text, reason.statement)
     return [
         RdpoRow(
             **identity(pair), prompt=rendered(arms.prompt, given.wanted.tokenizer), chosen=arms.chosen,
@@ -66,10 +69,18 @@ def _tokens(question: str, answer: str, wanted: Wanted) -> int | None:
     return n - len(wanted.tokenizer.chat(as_messages(_asked(question))))
 
 
+def imports(row: Row, origin: Origin) -> list[Record]:
+    """The pair and its rationale. Raises Rejected as `compared` and `explained`."""
+    why = text(row.get("rationale"), "rationale")
+    return explained(from_prompted(row, origin), why, row.get("rationale_response_a"))
+
+
 FORMAT = Format(
     rows=rows,
     row=RdpoRow,
     beside=(Rationale,),
+    imports=imports,
+    imported=(Candidate, Pair, Rationale),
     columns={
         "prompt": RENDERED,
         "chosen": "the better answer",

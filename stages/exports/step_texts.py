@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import msgspec
@@ -15,6 +16,11 @@ def delimiters_of(tree_id: str, given: Given) -> tuple[str, ...]:
     config = next((tree.config_json for tree in given.trees if tree.tree_id == tree_id), None)
     if config is None:
         raise Rejected("no_tree", f"search tree {tree_id} is not among the inputs; export from its search, too")
+    return _delimiters(config)
+
+
+@functools.lru_cache(maxsize=64)  # the trees of a search have one configuration
+def _delimiters(config: str) -> tuple[str, ...]:
     return tuple(msgspec.json.decode(config).get("delimiters", ()))
 
 

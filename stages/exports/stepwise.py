@@ -8,9 +8,11 @@ separator, and the label, behind each.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipeline import ids
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
 from pipeline.records import Record
@@ -20,6 +22,8 @@ from stages.exports.flat import RENDERED, rendered
 from stages.exports.formats import Format
 from stages.exports.step_texts import delimiters_of, whole_steps
 from stages.exports.wanted import Given
+from stages.sources import imports as back
+from stages.sources.columns import Row
 
 
 class StepwiseRow(Record, frozen=True, kw_only=True):
@@ -80,11 +84,33 @@ def _row(source_id: str, prompt: str, arm: Steps, given: Given) -> StepwiseRow |
     )  # fmt: skip
 
 
+def imports(row: Row, origin: back.Origin) -> list[Record]:
+    """The answer as a trace, its steps on lines of their own. Raises Rejected: unlabelled, and as `turns` and `column`."""
+    prompt = back.asked(back.turns(row.get("prompt")), origin)
+    steps, labels = back.column(row, "completions", str), back.column(row, "labels", int)
+    if not steps or len(steps) != len(labels):
+        raise Rejected("unlabelled", f"{len(steps)} steps with {len(labels)} labels")
+    tree = Tree(
+        prompt_id=prompt.prompt_id, tree_id=ids.content_hash("given/4", prompt.prompt_id, steps, labels), job=origin.job,
+        config_json=json.dumps({"delimiters": ["\n"]}), status="recorded",
+    )  # fmt: skip
+    hard = tuple([int(label) for label in labels])
+    trace = Trace(
+        prompt_id=prompt.prompt_id, trace_id=ids.content_hash("trace/1", tree.tree_id), tree_id=tree.tree_id,
+        leaf_id=len(steps), steps=(*[f"{step}\n" for step in steps[:-1]], steps[-1]), soft=(None,) * len(steps), hard=hard,
+        outcome=1 if all(hard) else -1, first_error=hard.index(0) if 0 in hard else None,
+    )  # fmt: skip
+    return [prompt, tree, trace]
+
+
 FORMAT = Format(
     rows=rows,
     row=StepwiseRow,
     reads=(Trace, Pair),
     beside=(Tree,),
+    whole_groups=False,
+    imports=imports,
+    imported=(Tree, Trace),
     columns={
         "source_id": "the trace or pair that the labels come from",
         "prompt": RENDERED,

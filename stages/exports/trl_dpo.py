@@ -7,9 +7,11 @@ end-of-turn token behind every arm; a step of an unfinished answer without a tai
 from __future__ import annotations
 
 from pipeline.pair import Pair
-from pipeline.records import Record
-from stages.exports.formats import PROMPTED, Format, PromptedRow, prompted
+from pipeline.records import Candidate, Rationale, Record
+from stages.exports.formats import PROMPTED, Format, PromptedRow, from_prompted, prompted
 from stages.exports.wanted import Given
+from stages.sources.columns import Row
+from stages.sources.imports import Origin, explained
 
 
 class TrlDpoRow(PromptedRow, frozen=True, kw_only=True):
@@ -37,10 +39,18 @@ def rows(pair: Pair, given: Given) -> list[Record]:
     return [TrlDpoRationaleRow(**columns)]
 
 
+def imports(row: Row, origin: Origin) -> list[Record]:
+    """The pair, and its rationale where there is one. Raises Rejected as `compared` and `explained`."""
+    made = from_prompted(row, origin)
+    return explained(made, row.get("rationale"), row.get("rationale_response_a"), row.get("rationale_kind"))
+
+
 FORMAT = Format(
     rows=rows,
     row=TrlDpoRow,
     options={"rationales": TrlDpoRationaleRow},
+    imports=imports,
+    imported=(Candidate, Pair, Rationale),
     columns={
         **PROMPTED,
         "rationale": "why the chosen answer is better; speaks of Response A and Response B",

@@ -8,16 +8,20 @@ prompts mixed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from pipeline import ids
 from pipeline.errors import Rejected
 from pipeline.pair import Pair
-from pipeline.records import Record
+from pipeline.records import Candidate, Judgment, Record
 from pipeline.tree import Thumb
 from stages.exports.arms import ChatMessage, Conversation, asked, check_text, conditional_arms, said
 from stages.exports.formats import PROMPTED, Format
 from stages.exports.labels import both_scores
 from stages.exports.wanted import Given
+from stages.sources import imports as back
+from stages.sources.columns import Row
 
 UP, DOWN = 0.6, 0.4
 
@@ -49,7 +53,8 @@ def rows(item: Pair | Thumb, given: Given) -> list[Record]:
     arms = conditional_arms(item, given.wanted)
     both_scores(item)
     labelled = _labelled(item)
-    states = [_state(item, arm, given) for arm in labelled]
+    others = [(pair.pair_id, arm) for pair in given.pairs for arm in _labelled(pair)] if len(given.pairs) > 1 else []
+    states = [_state(item, arm, others) for arm in labelled]
     texts = zip((arms.chosen, arms.rejected), labelled, states, strict=True)
     made = [_row(item.pair_id, arms.prompt, text, bool(arm.label), given) for text, arm, why in texts if why is None]
     if not made:
@@ -73,11 +78,11 @@ def _ended(thumb: Thumb, given: Given) -> str:
     return text
 
 
-def _state(pair: Pair, arm: Labelled, given: Given) -> tuple[str, str] | None:
-    """Why an arm gives no row (reason, detail); None where it gives one."""
+def _state(pair: Pair, arm: Labelled, others: Sequence[tuple[str, Labelled]]) -> tuple[str, str] | None:
+    """Why an arm gives no row (reason, detail); None where it gives one. others: the arms of all pairs of the prompt."""
     if arm.label is None:
         return "undecided", f"both scores lie between {DOWN} and {UP}"
-    same = [(p.pair_id, a.label) for p in given.pairs for a in _labelled(p) if a.answer == arm.answer]
+    same = [(pair_id, a.label) for pair_id, a in others if a.answer == arm.answer]
     if any(label is not None and label != arm.label for _, label in same):
         return "contradiction", "another pair gives the same answer the opposite label"
     first = next((pair_id for pair_id, label in same if label is not None), pair.pair_id)
@@ -98,10 +103,28 @@ def _label(score: float | None, terminal: bool) -> bool | None:
     return None if score is None or not terminal or DOWN < score < UP else score >= UP
 
 
+def imports(row: Row, origin: back.Origin) -> list[Record]:
+    """The answer as a thumb, and as a candidate with a score of 1 or 0, of which `pair_responses` makes pairs. Raises
+    Rejected: no_label, and as `turns` and `answer`."""
+    if (up := row.get("label")) not in (True, False):
+        raise Rejected("no_label", f"the label is {up!r:.20}, not true or false")
+    prompt = back.asked(back.turns(row.get("prompt")), origin)
+    text = back.answer(row.get("completion"), "completion")
+    found = back.candidate(prompt, origin.job, None, 0, text)
+    thumb = Thumb(
+        prompt_id=prompt.prompt_id, thumb_id=ids.content_hash("given/3", found.candidate_id, bool(up)), tree_id="", node_id=0,
+        prefix="", text=text, prompt_token_ids=(), token_ids=(), up=bool(up), weight=1.0, ended=True,
+    )  # fmt: skip
+    return [prompt, found, back.rated(found, float(up)), thumb]
+
+
 FORMAT = Format(
     rows=rows,
     row=TrlKtoRow,
     reads=(Pair, Thumb),
+    whole_groups=False,
+    imports=imports,
+    imported=(Candidate, Judgment, Thumb),
     columns={
         "source_id": "the pair or thumb that the label comes from",
         "prompt": PROMPTED["prompt"],

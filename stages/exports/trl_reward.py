@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from pipeline.pair import Pair
 from pipeline.records import Record
-from stages.exports.formats import CONVERSATIONS, ConversationsRow, Format, rewarded
+from stages.exports.formats import CONVERSATIONS, ConversationsRow, Format, from_conversations, rewarded
 from stages.exports.labels import MARGIN, calibrated_margin
 from stages.exports.wanted import Given
+from stages.sources.columns import Row, number
+from stages.sources.imports import Origin
 
 
 class TrlRewardRow(ConversationsRow, frozen=True, kw_only=True):
@@ -31,10 +33,16 @@ def rows(pair: Pair, given: Given) -> list[Record]:
     return [TrlRewardRow(**columns)]
 
 
+def imports(row: Row, origin: Origin) -> list[Record]:
+    """The pair, and its margin where there is one. Raises Rejected as `compared`."""
+    return from_conversations(row, origin, margin_logit=number(row.get("margin")))
+
+
 FORMAT = Format(
     rows=rows,
     row=TrlRewardRow,
     options={"margin": TrlRewardMarginRow},
+    imports=imports,
     columns={**CONVERSATIONS, "margin": MARGIN},
     usage="""from datasets import load_dataset
 from trl import RewardConfig, RewardTrainer

@@ -6,6 +6,8 @@ arms have scores; these are put on the ratings' scale of 1 to 5.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from pipeline.pair import Pair
 from pipeline.records import Record
 from stages.exports.arms import conditional_arms
@@ -13,6 +15,8 @@ from stages.exports.flat import RENDERED, rendered
 from stages.exports.formats import Format, PairRow, identity
 from stages.exports.labels import both_scores
 from stages.exports.wanted import Given
+from stages.sources.columns import Row, optional_text
+from stages.sources.imports import Origin, answer, compared, scored, turns
 
 
 class UltrafeedbackBinarizedRow(PairRow, frozen=True, kw_only=True):
@@ -45,9 +49,21 @@ def rows(pair: Pair, given: Given) -> list[Record]:
     ]
 
 
+def imports(row: Row, origin: Origin) -> list[Record]:
+    """The pair with its scores, source and model. Raises Rejected as `compared` and `scored`."""
+    source = replace(origin.source, dataset=optional_text(row.get("source"), "source"))
+    chosen, rejected = (answer(row.get(f"{side}_response"), side) for side in ("chosen", "rejected"))
+    label = scored(row.get("chosen_avg_rating"), row.get("rejected_avg_rating"), 1.0, 5.0)
+    models = optional_text(row.get("chosen_model"), "model"), None
+    return compared(
+        turns(row.get("instruction")), (chosen, rejected), origin._replace(source=source), models=models, **label
+    )
+
+
 FORMAT = Format(
     rows=rows,
     row=UltrafeedbackBinarizedRow,
+    imports=imports,
     columns={
         "source": "the data set that the prompt comes from",
         "instruction": RENDERED,

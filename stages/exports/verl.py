@@ -10,7 +10,7 @@ from pipeline.pair import Pair
 from pipeline.records import Record
 from stages.exports.arms import conditional_arms
 from stages.exports.flat import RENDERED, rendered
-from stages.exports.formats import Format, PairRow, identity
+from stages.exports.formats import Format, PairRow, from_prompted, identity
 from stages.exports.wanted import Given
 
 
@@ -32,6 +32,7 @@ def rows(pair: Pair, given: Given) -> list[Record]:
 FORMAT = Format(
     rows=rows,
     row=VerlRow,
+    imports=from_prompted,
     columns={"prompt": RENDERED, "chosen": "the better answer", "rejected": "the worse answer"},
     usage="""from glob import glob
 

@@ -16,8 +16,10 @@ from pipeline.pair import Pair
 from pipeline.records import Candidate, Judgment, Prompt, Record, Reject, Source
 from pipeline.stage import Slice, SourceIndex, SourceStage
 from pipeline.tree import Node, Tree
+from stages.exports.formats import FormatReader, format_of
 from stages.sources.columns import Columns, Row, getter
 from stages.sources.hub import Hub, HubDataset
+from stages.sources.imports import Origin
 from stages.sources.readers import Reader, open_reader
 from stages.sources.repeats import repeated
 from stages.sources.rows import RowReader
@@ -28,7 +30,7 @@ NO_PROMPT = bytes(16)
 
 class Prompts(SourceStage):
     """Reads prompts; also ready candidates (with scores), ready preference pairs or recorded search trees, where columns
-    for them are mapped.
+    for them are mapped; or, with `format`, what a trainer's rows hold.
 
     Every row becomes a prompt, adds to the prompt of the row before it (`on_duplicate: merge`), or is a reject that
     names file and line.
@@ -36,7 +38,8 @@ class Prompts(SourceStage):
 
     path: str | None = None  # .jsonl, .jsonl.gz, .jsonl.zst, .parquet, a folder of Parquet files, or a glob
     hf: Hub | None = None
-    columns: Columns
+    columns: Columns | None = None
+    format: str | None = None  # instead of columns: rows as `export` writes them
     score_range: tuple[float, float] | None = None  # of the scores the input brings
     dataset: str | None = None  # name for `source.dataset`; default: the file's
     license: str | None = None
@@ -48,15 +51,21 @@ class Prompts(SourceStage):
     def _makes_sense(self) -> Prompts:
         if (self.path is None) == (self.hf is None):
             raise ValueError("give either path or hf")
-        if self.columns.has_scores and self.score_range is None:
+        if (self.columns is None) == (self.format is None):
+            raise ValueError("give columns, or the format of a trainer whose rows these are")
+        if self.format and not format_of(self.format)[0].imports:
+            raise ValueError(f"rows of {self.format} cannot be read back: they hold too little text")
+        if self.columns and self.columns.has_scores and self.score_range is None:
             raise ValueError("scores need their score_range: [lowest, highest]")
         if self.score_range and not self.score_range[0] < self.score_range[1]:
             raise ValueError("score_range is [lowest, highest]")
         return self
 
     def makes(self) -> tuple[type[Record], ...]:
-        """Prompt, and Candidate, Judgment, Pair, Tree and Node where the columns bring them."""
+        """Prompt, and what the format carries; or Candidate, Judgment, Pair, Tree and Node where the columns bring them."""
         columns = self.columns
+        if columns is None:
+            return (Prompt, *format_of(self.format or "")[0].imported)
         made: list[type[Record]] = [Prompt]
         if columns.candidates or columns.chosen:
             made.append(Candidate)
@@ -85,7 +94,8 @@ class Prompts(SourceStage):
         reader, maker = self._reader, self._rows_of("index")
         digests, slices, previous, rows = bytearray(), [], NO_PROMPT, 0
         start, offset = 0, 0
-        cut_anywhere = self.on_duplicate == "reject"  # else rows that ask the same stay in one slice
+        # else rows that ask the same stay in one slice; a format has a row for each pair, however many have one prompt
+        cut_anywhere = self.on_duplicate == "reject" and not self.format
         for rows, (place, row) in enumerate(itertools.islice(reader.rows(0, 0, self._wanted), self.limit), 1):
             digest = _digest(maker, row)
             if rows - 1 - start >= shard_size and (cut_anywhere or digest not in (previous, NO_PROMPT)):
@@ -97,7 +107,7 @@ class Prompts(SourceStage):
             slices.append((start, rows, offset))
         if not rows:
             raise PlanError(f"{reader.name} has no rows")
-        duplicates = repeated(digests, adjacent_too=cut_anywhere)
+        duplicates = {} if self.format else repeated(digests, adjacent_too=cut_anywhere)
         return SourceIndex(
             rows=rows, content=reader.content(), stamp=reader.stamp(), slices=tuple(slices), duplicates=duplicates
         )  # fmt: skip
@@ -105,8 +115,7 @@ class Prompts(SourceStage):
     def read(self, part: Slice, duplicates: Mapping[int, int], job: str) -> Iterator[Record]:
         """The records of the rows [start, stop), in their order."""
         reader, maker = self._reader, self._rows_of(job)
-        current = ""  # prompt that following rows may add to
-        made: set[str] = set()
+        made: set[str] = set()  # prompts, to which following rows may add, and what they added
         wanted = itertools.islice(reader.rows(part.start, part.offset, self._wanted), part.stop - part.start)
         for number, (_, row) in enumerate(wanted, part.start):
             where = reader.where(number)
@@ -119,11 +128,7 @@ class Prompts(SourceStage):
             except Rejected as why:
                 yield Reject("", job, "row", why.reason, f"{where}: {why.detail}")
                 continue
-            if records[0].prompt_id != current:
-                current = records[0].prompt_id
-                made.clear()
-                yield records[0]
-            yield from _new(records[1:], made)
+            yield from _new(records, made)
 
     @property
     def _reader(self) -> Reader:
@@ -133,11 +138,13 @@ class Prompts(SourceStage):
 
     @functools.cached_property
     def _wanted(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(path for _, path in self.columns.paths()))
+        return tuple(dict.fromkeys(path for _, path in self.columns.paths())) if self.columns else ()
 
-    def _rows_of(self, job: str) -> RowReader:
+    def _rows_of(self, job: str) -> RowReader | FormatReader:
         name = self.dataset or (self.hf.path if self.hf else self._reader.name.split(".")[0])
         source = Source(name, self.hf.name if self.hf else None, None, self.license, self.lang)
+        if self.columns is None:
+            return FormatReader(format_of(self.format or "")[0], Origin(job, source))
         return RowReader(self.columns, job, source, self.score_range)
 
     def _check_columns(self) -> None:
@@ -148,6 +155,9 @@ class Prompts(SourceStage):
                 f"none of its first {len(sample)} lines is a JSON object ({sample[0]})" if sample else "it has no rows"
             )
             raise PlanError(f"{self._reader.name} cannot be read: {why}")
+        if self.columns is None:
+            FormatReader(format_of(self.format or "")[0], Origin("check")).check(rows, self._reader.name)
+            return
         for key, path in self.columns.paths():
             find = getter(path)
             if all(find(row) is None and path not in row for row in rows):
@@ -164,7 +174,7 @@ def _opened(path: str) -> Reader:
     return open_reader(path)
 
 
-def _digest(maker: RowReader, row: Row | Rejected) -> bytes:
+def _digest(maker: RowReader | FormatReader, row: Row | Rejected) -> bytes:
     """16 bytes that identify the row's prompt; NO_PROMPT for a row that is none."""
     if isinstance(row, Rejected):
         return NO_PROMPT
@@ -175,7 +185,7 @@ def _digest(maker: RowReader, row: Row | Rejected) -> bytes:
 
 
 def _new(records: list[Record], made: set[str]) -> Iterator[Record]:
-    """What was not already made for the same prompt by a merged row."""
+    """What no earlier row of the slice made."""
     for record in records:
         key = _identity(record)
         if key not in made:
@@ -186,6 +196,8 @@ def _new(records: list[Record], made: set[str]) -> Iterator[Record]:
 
 def _identity(record: Record) -> str:
     match record:
+        case Prompt():
+            return f"prompt {record.prompt_id}"
         case Candidate():
             return record.candidate_id
         case Judgment():

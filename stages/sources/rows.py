@@ -14,6 +14,7 @@ from stages.contexts.system_message import with_system
 from stages.pairs.gate import Arm, Gate, text_refusal
 from stages.pairs.joint_pairs import joint_pair
 from stages.sources.columns import Columns, Row, conversation, getter, number, optional_text, parallel, text
+from stages.sources.imports import candidate, talk
 from stages.sources.recorded import recorded_tree
 
 NO_RULES = Gate()
@@ -109,10 +110,10 @@ class RowReader:
                 detail = f"{where} candidate {model or index + 1}: {why.detail}"
                 refused.append(Reject(prompt.prompt_id, self.job, "candidate", why.reason, detail))
                 continue
-            candidate = self._candidate(prompt, model, index, answer)
-            made.append(candidate)
+            found = candidate(prompt, self.job, model, index, answer)
+            made.append(found)
             if self.columns.scores or self.columns.candidate_score:
-                made.append(self._judgment(candidate, score))
+                made.append(self._judgment(found, score))
         if not made:
             raise Rejected(
                 "no_candidate", "; ".join(r.detail for r in refused if isinstance(r, Reject))[:500] or "none given"
@@ -137,10 +138,6 @@ class RowReader:
                 value, model, score = inner, its_model or model, score if its_score is None else its_score
             found.append((model if isinstance(model, str) else None, value, score))
         return found
-
-    def _candidate(self, prompt: Prompt, model: str | None, index: int, answer: str) -> Candidate:
-        candidate_id = ids.content_hash("cand/1", prompt.prompt_id, model, index, answer)
-        return Candidate(prompt.prompt_id, candidate_id, answer, self.job, index, model)
 
     def _judgment(self, candidate: Candidate, given: Any) -> Judgment:
         score = number(given)
@@ -179,7 +176,10 @@ class RowReader:
             asked = (Message("user", text(self._get["rejected_prompt"](row), "rejected_prompt")),)
             other = self._prompt(row, asked, row_id)
         joint = other.prompt_id != prompt.prompt_id
-        chosen, rejected = self._candidate(prompt, None, 0, arms[0].text), self._candidate(other, None, 1, arms[1].text)
+        chosen, rejected = (
+            candidate(p, self.job, None, i, arm.text)
+            for i, (p, arm) in enumerate(zip((prompt, other), arms, strict=True))
+        )
         scores = [self._unit(self._get[f"{name}_score"](row)) for name in ("chosen", "rejected")]
         gap = None if scores[0] is None or scores[1] is None else scores[0] - scores[1]
         pair = joint_pair(
@@ -194,12 +194,7 @@ class RowReader:
         value = self._get[name](row)
         if not isinstance(value, (list, tuple)):
             return (), text(value, name)
-        *before, last = conversation(value, name)
-        if last.role != "assistant":
-            raise Rejected(
-                f"{name}_not_answered", f"the last message of {name} is by {last.role}, not by the assistant"
-            )
-        return tuple(before), last.content
+        return talk(value, name)
 
     def _unit(self, given: Any) -> float | None:
         score = number(given)

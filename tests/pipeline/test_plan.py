@@ -49,7 +49,7 @@ WRONG = {
     ),
     "unknown value": ("jobs.2.aspects", ["correctnes"], r"job rate: aspects: unknown aspect correctnes; aspects: "),
     "alternatives": ("jobs.1.engine", "-", r"job generate: give either engine: alias or pool: \{alias: weight, …\}$"),
-    "missing key": ("jobs.0.columns", "-", r"job prompts: columns is required$"),
+    "missing key": ("jobs.0.columns", "-", r"job prompts: give columns, or the format of a trainer"),
     "unknown key of a stage": ("jobs.1.engin", "policy", r"job generate: unknown key 'engin'; did you mean engine\?"),
     "unknown key on top": ("shardsize", 4, r"config: unknown key 'shardsize'; did you mean shard_size\?"),
     "unknown key of an engine": ("engines.policy.functon", "x:y", r"engine policy: .*functon.*did you mean function\?"),

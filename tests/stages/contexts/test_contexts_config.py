@@ -22,7 +22,8 @@ PROMPTS = 6
 MODULE = "tests.stages.contexts.test_contexts_config"
 KINDS = {
     "pair_reversal": "context_reversal", "pair_systems": "cross_context", "pair_persona": "persona",
-    "pair_role": "role_constitution", "pair_stance": "stance", "pair_aspects": "multi_aspect",
+    "pair_role": "role_constitution", "pair_stance": "stance", "pair_value": "value",
+    "pair_aspects": "multi_aspect",
 }  # fmt: skip
 # What a context says -> the word by which an obedient answer can be told.
 WORDS = {

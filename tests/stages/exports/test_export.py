@@ -24,7 +24,8 @@ from pipeline.records import Message, Rationale, Record
 from pipeline.stage import Summary
 from stages.exports.arms import ChatMessage
 from stages.exports.card import fenced, table
-from stages.exports.export import Export, format_names
+from stages.exports.export import Export
+from stages.exports.formats import format_names
 from stages.exports.trl_dpo import TrlDpoRationaleRow, TrlDpoRow
 from tests.stages.exports.example_rows import pair_of, rationale, run, said
 

@@ -16,14 +16,17 @@ from msgspec.structs import replace
 from pydantic import ValidationError
 
 from benchmarks.scripted_search import EXAMPLE_A, drive, named
+from pipeline.errors import PlanError
 from pipeline.pair import Context as Condition
 from pipeline.pair import Pair, Score, Step
+from pipeline.plan import make_plan
 from pipeline.records import Message, Rationale, Reject, Verification
 from pipeline.stage import FIELD_OF, Context, Example, Stage, Summary
 from pipeline.store import arrow_schema, from_table, to_table
 from pipeline.tokenizer import load_tokenizer
 from pipeline.tree import Fork, Node, RankedAnswer, Ranking, Thumb, Trace, Tree
-from stages.exports.export import Export, format_names, format_of
+from stages.exports.export import Export
+from stages.exports.formats import format_names, format_of
 from stages.pairs.label_steps import LabelSteps
 from stages.pairs.label_unpaired import LabelUnpaired
 from stages.pairs.pair_steps import PairSteps
@@ -404,21 +407,22 @@ def test_a_rationale_speaks_of_the_answers_in_the_order_of_the_row() -> None:
     why = rationale(pair, text, shown_order=1, statement=sentence)
     orders: set[bool] = set()
     for n in range(8):
-        [row], _, _ = run(replace(pair, pair_id=str(n)), format="rdpo", reasons=[replace(why, pair_id=str(n))])
+        right = f"It is four. ({n})"
+        [row], _, _ = run(replace(pair, chosen_messages=said(right)), format="rdpo", reasons=[why])
         better, worse = ("A", "B") if row.rationale_response_a == "chosen" else ("B", "A")
         assert row.rationale == (
             f"Response {worse} is wrong, Response {better} is right.\nResponse {better} is better than Response {worse}."
         )
-        assert f"Response {better}:\nIt is four." in row.rationale_prompt
+        assert f"Response {better}:\n{right}" in row.rationale_prompt
         assert f"Response {worse}:\nIt is five." in row.rationale_prompt
         assert row.rationale_n_tokens is None
         orders.add(better == "A")
     assert orders == {True, False}
     orders = set()
     for n in range(8):
-        named = replace(pair, pair_id=str(n))
-        [row], _, _ = run(named, format="helpsteer", reasons=[replace(why, pair_id=str(n))], rationales=True)
-        first = row.response_1 == "It is four."
+        named = replace(pair, chosen_messages=said(f"It is four. ({n})"))
+        [row], _, _ = run(named, format="helpsteer", reasons=[why], rationales=True)
+        first = row.response_1.startswith("It is four.")
         orders.add(first)
         assert row.preference_strength == (-2 if first else 2)
         better, worse = ("A", "B") if first else ("B", "A")
@@ -503,3 +507,94 @@ async def test_what_a_search_gives_is_exported_or_refused(stage: Stage, made: li
 
 def test_every_table_that_a_format_carries_has_a_place_in_an_example() -> None:
     assert all(cls in FIELD_OF for name in format_names() for cls in format_of(name)[0].reads)
+
+
+COMPARING = [name for name in PAIR_FORMATS if format_of(name)[0].whole_groups and name != "rdpo"]
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_a_group_is_written_whole_or_not_at_all(name: str) -> None:
+    other = (Message("user", "Say 2+2."),)
+    one = full(group_size=2, pair_id="1", unordered_id="1")
+    two = full(
+        group_size=2, pair_id="2", unordered_id="2", prompt_messages=other,
+        chosen_messages=one.rejected_messages, rejected_messages=one.chosen_messages,
+    )  # fmt: skip
+    alone = full(group_id=None, pair_id="3", unordered_id="3")
+    written = run(one, two, alone, format=name).counts.get("exported")
+    assert written == (2 if name == "iopo" else 3)
+    halves = [run(one, alone, format=name), run(one, replace(two, context_id="hidden"), alone, format=name)]
+    for found in halves:
+        assert [getattr(row, "pair_id", None) for row in found.rows] == ([] if name == "iopo" else ["3"])
+        assert found.counts.get("refused:incomplete_group", 0) == (0 if name == "iopo" else 1)
+
+
+@pytest.mark.parametrize("name", ["trl-kto", "stepwise"])
+def test_rows_that_are_no_comparisons_stand_for_themselves(name: str) -> None:
+    fields = {"format": name, "table": "pairs"}
+    assert exported(Example(prompt_of(), pairs=[full(group_size=2)], trees=[TREE]), **fields).rows
+
+
+@pytest.mark.parametrize(
+    ("named", "made", "table"),
+    [
+        ({Thumb}, {Pair, Thumb}, "thumbs"),
+        ({Pair}, {Pair, Thumb}, None),
+        (set(), {Thumb, Node}, "thumbs"),
+        (set(), {Pair, Thumb}, None),
+        (set(), {Node}, None),
+    ],
+)
+def test_the_table_is_the_one_that_is_there(named: set[Any], made: set[Any], table: str | None) -> None:
+    assert Export(format="trl-kto").placed(named, made).table == table
+    assert Export(format="trl-kto", table="pairs").placed(named, made).table == "pairs"
+
+
+def test_two_tables_that_a_format_carries_are_an_error_that_says_what_to_write() -> None:
+    jobs = [
+        {"stage": "prompts", "path": "models/abacus/problems.jsonl", "columns": {"prompt": "prompt"}},
+        {"stage": "search", "engine": "e"}, {"stage": "pair_steps"}, {"stage": "label_unpaired"},
+    ]  # fmt: skip
+    config = {"name": "x", "engines": {"e": {"kind": "vllm", "model": "models/abacus"}}}
+    last = {"stage": "export", "format": "trl-kto", "from": ["label_unpaired"]}
+    stage = make_plan({**config, "jobs": [*jobs, last]}).jobs["export"].stage
+    assert stage.needs() == (Thumb,)
+    with pytest.raises(
+        PlanError, match=r"job export: its inputs make pairs and thumbs, .*say table: pairs or table: thumbs"
+    ):
+        make_plan({**config, "jobs": [*jobs, {**last, "from": ["pair_steps", "label_unpaired"]}]})
+
+
+def test_a_shard_of_a_run_has_no_column_that_a_trainer_reads() -> None:
+    """Spec pairs I16; the trainers themselves are tried in test_trainers.py."""
+    own = {*arrow_schema(Pair).names}
+    assert not own & {*SPECIAL, "prompt", "chosen", "rejected", "conversations", "instruction", "labels", "completions"}
+    assert {"prompt_messages", "chosen_messages", "rejected_messages"} <= own
+
+
+@given(st.lists(st.floats(-500, 0), min_size=8, max_size=8))
+def test_iopos_loss_on_a_quad_is_the_difference_of_differences(logps: list[float]) -> None:
+    """Spec pairs 1.3, I23: what IOPO computes of the file's row is what the two pairs of the group say."""
+    questions = ((Message("user", "Say A."),), (Message("user", "Say B."),))
+    pairs = [
+        full(pair_id=str(i), unordered_id=str(i), group_size=2, prompt_messages=question, chosen_messages=said(better),
+             rejected_messages=said(worse))
+        for i, (question, better, worse) in enumerate(zip(questions, ("A", "B"), ("B", "A"), strict=True))
+    ]  # fmt: skip
+    [row], _, _ = run(*pairs, format="iopo")
+    keys = [(q[0].content, a) for q in questions for a in "AB"]
+    policy, reference = (dict(zip(keys, part, strict=True)) for part in (logps[:4], logps[4:]))
+    x1, x2 = (m.content for m in row.conversations)
+    y1, y2 = row.chosen.content, row.rejected.content
+
+    def gain(prompt: str, answer: str) -> float:
+        return policy[prompt, answer] - reference[prompt, answer]
+
+    first = 2 * gain(x1, y1) - gain(x1, y2) - gain(x2, y1)
+    second = 2 * gain(x2, y2) - gain(x2, y1) - gain(x1, y2)
+    told = [
+        gain(p.prompt_messages[0].content, p.chosen_messages[0].content)
+        - gain(p.prompt_messages[0].content, p.rejected_messages[0].content)
+        for p in pairs
+    ]  # fmt: skip
+    assert (first + second) / 2 == pytest.approx(sum(told), abs=1e-9)

@@ -18,7 +18,8 @@ from pipeline.stage import Example, Summary
 from pipeline.store import Store
 from pipeline.tokenizer import Tokenizer, load_tokenizer
 from pipeline.tree import Fork
-from stages.exports.export import Export, format_of
+from stages.exports.export import Export
+from stages.exports.formats import format_of
 from tests.stages.exports.example_rows import exported, pair_of, prompt_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
