@@ -118,10 +118,17 @@ def ranked(caption: str, values: Mapping[str, float]) -> Markup:
     return f'<figure><table class="ranked">{rows}</table><figcaption>{escaped(caption)}</figcaption></figure>'
 
 
-def article(heading: str, about: str, texts: Sequence[tuple[str, str]]) -> Markup:
-    """Something to read: a heading, a line about it, and texts with their names, side by side where there is room."""
-    shown = "".join(f"<div><h3>{escaped(name)}</h3><pre>{escaped(text)}</pre></div>" for name, text in texts)
-    return f'<article><h3>{escaped(heading)}</h3><p class="soft">{escaped(about)}</p><div class="texts">{shown}</div></article>'
+Texts = Sequence[tuple[str, str]]
+
+
+def article(heading: str, about: str, *rows: Texts) -> Markup:
+    """Something to read: a heading, a line about it, and rows of named texts, side by side where there is room."""
+    shown = "".join(f'<div class="texts">{"".join(map(_text, texts))}</div>' for texts in rows)
+    return f'<article><h3>{escaped(heading)}</h3><p class="soft">{escaped(about)}</p>{shown}</article>'
+
+
+def _text(named: tuple[str, str]) -> Markup:
+    return f"<div><h3>{escaped(named[0])}</h3><pre>{escaped(named[1])}</pre></div>"
 
 
 class Curve(NamedTuple):

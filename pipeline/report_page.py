@@ -147,8 +147,8 @@ def _told_twice(text: str, counts: Mapping[str, int]) -> bool:
 
 
 def _throughput(times: Timeline) -> Markup:
-    if not times.seconds:
-        return paragraph("The run has no log.")
+    if not any(any(rates.rows) for rates in times.jobs.values()):
+        return paragraph("The run's log does not say what its shards did.")
     span, across = nice(times.seconds), len(times.starts) > 1
     x = Axis("seconds at work", 0, span)
     begun = [Curve("engines up", [(at, 0), (at, math.inf)], dashed=True) for at in times.engines_up[:1]]
@@ -191,22 +191,19 @@ def _samples(found: Survey) -> Markup:
 
 def _sample(sample: Sample) -> Markup:
     pair = sample.pair
-    texts = [
-        ("prompt", told(pair.prompt_messages)),
-        *(
-            [("prompt of the rejected arm", told(pair.rejected_prompt_messages))]
-            if pair.rejected_prompt_messages
-            else []
-        ),
-        *([("both begin", readable(pair.assistant_prefix))] if pair.assistant_prefix else []),
-        ("chosen", told(pair.chosen_messages)),
-        ("rejected", told(pair.rejected_messages)),
-        *([("rationale", readable(sample.rationale))] if sample.rationale else []),
-    ]
     reference = sample.prompt.reference if sample.prompt else None
+    asked = [("prompt", told(pair.prompt_messages))]
     if reference is not None:
-        texts.insert(1, ("reference", readable(reference)))
-    return article(f"{sample.job}: {pair.kind}, prompt {pair.prompt_id[:12]}", ", ".join(_why(pair)), texts)
+        asked.append(("reference", readable(reference)))
+    if pair.rejected_prompt_messages:
+        asked.append(("prompt of the rejected arm", told(pair.rejected_prompt_messages)))
+    if pair.assistant_prefix:
+        asked.append(("both begin", readable(pair.assistant_prefix)))
+    arms = [("chosen", told(pair.chosen_messages)), ("rejected", told(pair.rejected_messages))]
+    reasons = [("rationale", readable(sample.rationale))] if sample.rationale else []
+    return article(
+        f"{sample.job}: {pair.kind}, prompt {pair.prompt_id[:12]}", ", ".join(_why(pair)), asked, arms, reasons
+    )
 
 
 def _why(pair: Pair) -> Iterable[str]:

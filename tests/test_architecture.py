@@ -15,7 +15,7 @@ from pipeline.stage import stage_class, stage_name
 from pipeline.stage import stage_files as registered_stages
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("pipeline", "stages", "models", "benchmarks")
+PACKAGES = ("pipeline", "stages", "models", "benchmarks", "examples")
 FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
 
 # Each line may import the lines above it, and what stands with it on its own line.
