@@ -88,7 +88,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], bad: Sequence
 
 def _cell(value: object, bad: bool) -> Markup:
     if value is None:
-        return '<td class="soft">–</td>'
+        return '<td class="number soft">–</td>'
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     text = f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
     names = " ".join([*(["number"] if number else []), *(["bad"] if bad else [])])
@@ -186,25 +186,35 @@ def _up(share: float) -> float:
 
 
 def _grid(x: Axis, y: Axis) -> Markup:
-    """Six lines each way with their values, and the names of the axes."""
+    """Lines each way with their values, and the names of the axes."""
     drawn = (
         f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 8}" text-anchor="middle">{escaped(x.name)}</text>'
         f'<text transform="translate(11 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escaped(y.name)}</text>'
     )
-    for share in (0, 0.2, 0.4, 0.6, 0.8, 1):
-        along, up = _across(share), _up(share)
+    for share in _shares(x):
         drawn += (
-            f'<path class="grid" d="M{along:.1f} {_up(0):.1f}V{_up(1):.1f}M{_across(0):.1f} {up:.1f}H{_across(1):.1f}"/>'
-            f'<text x="{along:.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">'
-            f"{_mark(x.low + (x.high - x.low) * share)}</text>"
-            f'<text x="{_LEFT - 5}" y="{up + 4:.1f}" text-anchor="end">{_mark(y.low + (y.high - y.low) * share)}</text>'
+            f'<path class="grid" d="M{_across(share):.1f} {_up(0):.1f}V{_up(1):.1f}"/>'
+            f'<text x="{_across(share):.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{_mark(x, share)}</text>'
+        )
+    for share in _shares(y):
+        drawn += (
+            f'<path class="grid" d="M{_across(0):.1f} {_up(share):.1f}H{_across(1):.1f}"/>'
+            f'<text x="{_LEFT - 5}" y="{_up(share) + 4:.1f}" text-anchor="end">{_mark(y, share)}</text>'
         )
     return drawn
 
 
-def _mark(value: float) -> str:
-    """A number below a line of the grid."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{round(value, 9):.3g}"
+def _shares(axis: Axis) -> list[float]:
+    """Where lines stand: at the whole numbers of a short scale, else at fifths."""
+    span = axis.high - axis.low
+    parts = int(span) if span in range(3, 10) and axis.low == int(axis.low) else 5
+    return [i / parts for i in range(parts + 1)]
+
+
+def _mark(axis: Axis, share: float) -> str:
+    """The number that stands at a line."""
+    value = axis.low + (axis.high - axis.low) * share
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{round(value, 9) + 0.0:.3g}"
 
 
 def row(*figures: Markup) -> Markup:

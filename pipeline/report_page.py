@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import defaultdict
@@ -11,7 +12,7 @@ from typing import Any
 from pipeline.alone import tell_alone
 from pipeline.drawing import printable
 from pipeline.errors import PlanError
-from pipeline.histogram import histogram, nice, steps
+from pipeline.histogram import ends, histogram, steps
 from pipeline.page import Axis, Curve, Markup, article, page, paragraph, plot, ranked, row, table
 from pipeline.pair import Pair
 from pipeline.records import Judgment, Message
@@ -23,6 +24,7 @@ from pipeline.timeline import Timeline, timeline
 MOST = 20  # reasons of a job
 LONGEST = 6000  # characters of a text to read
 LEFT_OUT = ("reject", "refused", "dropped", "no_pair", "skipped", "lost", "capped")
+UNITS = {"seconds": "seconds of work, summed over shards", "tokens": "generated tokens", "requests": "requests"}
 MEASURES = {
     "score_gap": "score of the chosen arm less that of the rejected one, 0 to 1",
     "margin_logit": "calibrated margin, logits",
@@ -33,15 +35,21 @@ MEASURES = {
 def write_page(path: str, to: str | None = None) -> str:
     """Makes the page of the run at `path`: report.html in its folder, or the file `to`. Returns where it lies.
 
-    Raises PlanError when there is no run.
+    Raises PlanError: there is no run, or the file cannot be written.
     """
     plan, store, n_shards = run = open_run(path)
     data, found = gather(path), survey(plan, store, n_shards)
     judges = _judges(run) if any(Judgment in job.stage.makes() for job in plan.jobs.values()) else None
     text = report_page(data, found, judges, timeline(plan.jobs, events(store)))
-    place, _, name = (to or f"{path.rstrip('/')}/report.html").rpartition("/")
-    Store(place or ".").write_text(text, name)
-    return f"{place}/{name}" if place else name
+    file = to or f"{path.rstrip('/')}/report.html"
+    place, _, name = file.rpartition("/")
+    try:
+        Store(place or ("/" if file.startswith("/") else ".")).write_text(text, name)
+    except OSError as error:
+        raise PlanError(
+            f"{file} cannot be written: {error.strerror or error}; choose another by --to FILE.html"
+        ) from None
+    return file
 
 
 def _judges(run: Any) -> Mapping[str, Any] | None:
@@ -120,7 +128,7 @@ def _agreement(found: Survey, judges: Mapping[str, Any] | None) -> Markup:
         )
         rows = [(judge, *(measured[name] for name in names)) for judge, measured in judges["judges"].items()]
         drawn = table(("judge", *(name.replace("_", " ") for name in names)), rows) + paragraph(
-            "Agreement with other judges, and with verified outcomes; ties count half. `prefsynth audit` says more."
+            "Agreement with other judges, and with verified outcomes; ties count half. The command audit says more."
         )
     if found.agreement:
         votes = {job: spread.kept for job, spread in found.agreement.items()}
@@ -132,7 +140,7 @@ def _left_out(jobs: Mapping[str, Any]) -> Markup:
     drawn = []
     for name, job in jobs.items():
         reasons = {
-            text.replace("_", " ", 1).replace(":", ": "): n
+            text.replace("_", " ").replace(":", ": "): n
             for text, n in sorted(job["counts"].items(), key=lambda item: -item[1])
             if text.split(":")[0] in LEFT_OUT and n and not _told_twice(text, job["counts"])
         }
@@ -149,29 +157,32 @@ def _told_twice(text: str, counts: Mapping[str, int]) -> bool:
 def _throughput(times: Timeline) -> Markup:
     if not any(any(rates.rows) for rates in times.jobs.values()):
         return paragraph("The run's log does not say what its shards did.")
-    span, across = nice(times.seconds), len(times.starts) > 1
-    x = Axis("seconds at work", 0, span)
+    x = Axis("seconds at work", 0, ends(0, times.seconds)[1])
+    asking = [name for name, rates in times.jobs.items() if any(rates.requests) or any(rates.tokens)]
+    names = [*asking, *(name for name in times.jobs if name not in asking)]  # a job has one colour in all plots
     begun = [Curve("engines up", [(at, 0), (at, math.inf)], dashed=True) for at in times.engines_up[:1]]
-    rates = {
-        "rows": {name: curve.rows for name, curve in times.jobs.items()},
-        "generated tokens": {name: curve.tokens for name, curve in times.jobs.items()},
-        "requests": {name: curve.requests for name, curve in times.jobs.items()},
-    }
-    drawn = []
-    for what, jobs in rates.items():
-        busy = {name: rate for name, rate in jobs.items() if any(rate)}
-        top = nice(max((value for rate in busy.values() for value in rate), default=0))
-        curves = [Curve(name, list(steps(rate, 0, times.seconds))) for name, rate in busy.items()]
-        if busy:
-            drawn.append(plot(f"{what} a second", x, Axis("", 0, top), [*curves, *begun]))
-    again = f" {len(times.starts)} starts, one after the other." if across else ""
+    done = [Curve(name, _grown(times.jobs[name].rows, times.seconds)) for name in names]
+    drawn = [plot("rows done, as a share", x, Axis("", 0, 1), [*done, *begun])]
+    for what in ("tokens", "requests"):
+        rates = {name: getattr(times.jobs[name], what) for name in asking}
+        top = ends(0, max((value for rate in rates.values() for value in rate), default=0))[1]
+        curves = [Curve(name, list(steps(rate, 0, times.seconds))) for name, rate in rates.items()]
+        if any(any(rate) for rate in rates.values()):
+            drawn.append(plot(f"{UNITS[what]} a second", x, Axis("", 0, top), [*curves, *begun]))
+    again = f" {len(times.starts)} starts, one after the other." if len(times.starts) > 1 else ""
     return row(*drawn) + paragraph(f"What a shard did is spread over the time it took.{again}")
 
 
+def _grown(rates: Sequence[float], seconds: float) -> Sequence[tuple[float, float]]:
+    """How much of all that was done was done by then."""
+    whole = sum(rates) or 1
+    sums = itertools.accumulate(rates, initial=0.0)
+    return [(i * seconds / len(rates), done / whole) for i, done in enumerate(sums)]
+
+
 def _cost(data: Mapping[str, Any]) -> Markup:
-    wanted = {"seconds": "seconds of work, summed over shards", "tokens": "generated tokens", "requests": "requests"}
     drawn = []
-    for key, caption in wanted.items():
+    for key, caption in UNITS.items():
         values = {name: job[key] for name, job in data["jobs"].items() if job[key]}
         drawn += [ranked(caption, values)] if values else []
     engines: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))

@@ -58,7 +58,7 @@ class Scores:
         """One judgment that has a value."""
         if row.value is not None:
             of = row.aspect if row.mode == "aspect" and row.aspect else row.mode
-            self.by_aspect[_told_apart(self.by_aspect, of)].add(row.value)
+            self.by_aspect[told_apart(self.by_aspect, of)].add(row.value)
             self.low, self.high = min(self.low, row.scale_min), max(self.high, row.scale_max)
 
 
@@ -88,7 +88,8 @@ class Survey:
     samples: dict[tuple[str, str], list[Sample]] = field(default_factory=dict)
 
 
-def _told_apart(known: Mapping[str, object], name: str) -> str:
+def told_apart(known: Mapping[str, object], name: str) -> str:
+    """`name`, as long as there are not too many names."""
     return name if name in known or len(known) < NAMES else "others"
 
 
@@ -127,13 +128,13 @@ def _pair(found: Survey, job: str, pair: Pair) -> list[Sample]:
     for measure in ("score_gap", "margin_logit", "strength"):
         if (value := getattr(pair, measure)) is not None:
             spreads = found.margins.setdefault(measure, defaultdict(Spread))
-            spreads[_told_apart(spreads, job)].add(value)
+            spreads[told_apart(spreads, job)].add(value)
     chosen, rejected = length(pair.chosen_messages), length(pair.rejected_messages)
     found.lengths["chosen"].add(chosen)
     found.lengths["rejected"].add(rejected)
     found.longer["longer" if chosen > rejected else "shorter" if chosen < rejected else "as long"] += 1
     if pair.agreement is not None:
-        found.agreement[_told_apart(found.agreement, job)].add(pair.agreement)
+        found.agreement[told_apart(found.agreement, job)].add(pair.agreement)
     kind = job, pair.kind
     if kind not in found.samples and len(found.samples) >= KINDS:
         return []
