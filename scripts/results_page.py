@@ -1,0 +1,105 @@
+"""The page of results: plots and tables of benchmarks/results.json, drawn by the code that draws every other page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.page import ranked, row
+from scripts.field_tables import escaped
+
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results.json"
+Figures = Mapping[str, Mapping[str, Any]]
+
+
+class Group(NamedTuple):
+    """Figures that belong together: a heading, what they say, and the names that they have."""
+
+    heading: str
+    about: str
+    names: tuple[str, ...]
+
+
+GROUPS = (
+    Group("What it teaches a model", "", ("learning_*",)),
+    Group(
+        "Are the labels true?",
+        "Pairs whose label a program can look up: how often the chosen answer is right and the rejected one wrong.",
+        ("label_true_*", "kinds_label_true_*", "context_label*"),
+    ),
+    Group(
+        "Step pairs, by rule and by where values come from",
+        "Chosen step right and rejected step wrong, by the knowledge of the problems' generator.",
+        ("step_pairs_right*", "first_error_accuracy"),
+    ),
+    Group("Values of steps", "How well a step's value tells right from wrong ones.", ("auc_*",)),
+    Group("Judges", "", ("pandalm_*", "injection_*", "rationale_*", "aggregate_*")),
+    Group("Instruction-level pairs", "", ("instruction_*",)),
+    Group("Curation", "", ("dedup_*", "decontam*", "balance_*", "split_*", "curation_*", "minhash_*")),
+    Group(
+        "Speed",
+        "",
+        ("*_vs_*", "*_per_cpu_second", "prefix_*", "search_cpu_*", "quickstart_*", "throughput_*", "peer_*"),
+    ),
+    Group(
+        "It survives and scales", "", ("faults_*", "soak_*", "replicas_*", "resume_*", "driver_memory_*", "journal_*")
+    ),
+    Group("The embedded model", "What it can do; its card says what it cannot.", ("abacus_*",)),
+    Group("Others", "", ("*",)),
+)
+
+
+def results_page(figures: Figures) -> str:
+    """The page as Markdown with figures in it. Every figure stands in the first group that has a name for it."""
+    left, parts = dict(figures), []
+    for group in GROUPS:
+        mine = {name: left.pop(name) for name in list(left) if any(fnmatch(name, n) for n in group.names)}
+        if mine:
+            parts.append("\n\n".join(p for p in (f"## {group.heading}", group.about, _plots(mine), _table(mine)) if p))
+    dates = sorted({str(figure["date"]) for figure in figures.values()})
+    lead = (
+        f"Measured on two CPU cores without a GPU, {dates[0]} to {dates[-1]}; `make bench` prints and renews them. Plots show "
+        "what can be compared: figures of one unit."
+    )
+    return f"# Results\n\n{lead}\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _plots(figures: Figures) -> str:
+    """A figure for each unit that three figures or more have, the largest value first."""
+    units: dict[str, dict[str, float]] = {}
+    for name, figure in figures.items():
+        units.setdefault(str(figure["unit"]), {})[name] = float(figure["value"])
+    drawn = [
+        ranked(unit, dict(sorted(values.items(), key=lambda item: -item[1])))
+        for unit, values in units.items()
+        if len(values) >= 3 and min(values.values()) >= 0
+    ]
+    return row(*drawn).replace("\n", "") if drawn else ""
+
+
+def _table(figures: Figures) -> str:
+    rows = []
+    for name, figure in figures.items():
+        beside = ", ".join(f"{key} {told(value)}" for key, value in figure["beside"].items())
+        cells = (
+            f'<a id="{name}"></a>`{name}`', told(figure["value"]), escaped(str(figure["unit"])), escaped(str(figure["wanted"])),
+            escaped(beside), f"`{figure['command']}`, {figure['date']}",
+        )  # fmt: skip
+        rows.append("| " + " | ".join(cells) + " |\n")
+    return "| figure | value | unit | wanted | beside | measured by |\n|---|---|---|---|---|---|\n" + "".join(rows)
+
+
+def told(value: Any) -> str:
+    """A number as one would write it."""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def load() -> Figures:
+    """The figures as they were measured last."""
+    found: Figures = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return found
