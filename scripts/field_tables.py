@@ -19,13 +19,15 @@ from pydantic_core import PydanticUndefined
 CODE = re.compile(r"(`[^`]*`)")
 LIST = re.compile(r"\s*- (\{|stage:)")
 LONGEST = 80  # characters of a default
+SOURCE = re.compile(r"\s*\(spec [^()]*\)")  # which paragraph of a design a code follows is for who changes it
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "at least", "max_length": "at most"}
 
 
 def prose(text: str) -> str:
     """A docstring as Markdown: jobs of a config in a block of YAML, everything else as text that cannot be markup."""
     blocks: list[str] = []
-    for block in re.split(r"\n\s*\n", text.strip()):
+    text = SOURCE.sub("", text.strip())
+    for block in re.split(r"\n\s*\n", text):
         lines = block.splitlines()
         start = next((i for i, line in enumerate(lines) if LIST.match(line)), len(lines))
         end = start

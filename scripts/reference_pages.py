@@ -87,6 +87,7 @@ def stage_section(name: str, cls: type[Stage]) -> str:
     """What a stage is for, reads and makes, and its fields."""
     module = importlib.import_module(cls.__module__)
     text = prose((inspect.getdoc(module) or "").removeprefix(f"{name}: "))
+    text = text[:1].upper() + text[1:]
     said = prose(re.sub(r"\s*Further fields: [\w, ]+\.", "", about(cls)[0]))
     own = [
         base for base in cls.__mro__[1:] if issubclass(base, BaseModel) and base not in (Stage, SourceStage, BaseModel)
