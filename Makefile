@@ -63,7 +63,7 @@ docs: setup ## Build the documentation into build/docs/site, without warnings
 	  .venv-docs/bin/python -m pip install -qq --no-deps -r requirements/docs.txt && \
 	  cp requirements/docs.txt .venv-docs/pins.txt; }
 	$(PY) -m scripts.docs build/docs
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict --config-file build/docs/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --config-file build/docs/mkdocs.yml
 	@echo "make docs: open build/docs/site/index.html, or serve it: $(PY) -m http.server -d build/docs/site"
 
 bench: setup ## Benchmarks; ARGS go to benchmarks.bench
