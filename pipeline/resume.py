@@ -44,7 +44,10 @@ def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
     """Removes leftovers and jobs to redo; refuses a run whose recipes differ. Raises PlanError with field and values."""
     if rebuild and rebuild not in plan.jobs:
         raise PlanError(f"--rebuild {rebuild}: no such job; jobs: {', '.join(plan.jobs)}")
-    redone = [name for name, job in plan.jobs.items() if rebuild and (name == rebuild or rebuild in job.inputs)]
+    redone = [
+        name for name, job in plan.jobs.items()
+        if _unmade(store, name, job) or (rebuild and (name == rebuild or rebuild in job.inputs))
+    ]  # fmt: skip
     for name, job in plan.jobs.items():  # before anything is deleted
         if name not in redone:
             _check_recipe(store, name, job)
@@ -55,6 +58,15 @@ def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
     for name, job in plan.jobs.items():
         if store.read_text(name, "job.json") is None:
             store.write_text(recipe_json(job), name, "job.json")
+
+
+def _unmade(store: Store, name: str, job: Job) -> bool:
+    """Whether nothing was ever made by the recipe that is stored, so that another may take its place: what a first start
+    leaves that met a wrong address or model."""
+    stored = store.read_text(name, "job.json")
+    if stored is None or set(store.names(name)) - {"job.json", "index.json"}:
+        return False
+    return first_difference(json.loads(stored)["recipe"], json.loads(recipe_json(job))["recipe"]) is not None
 
 
 def _forget(store: Store, name: str) -> None:
