@@ -36,6 +36,7 @@ NAV = (
     ("Choose a recipe", "recipes"),
     ("Kinds and methods", "kinds"),
     ("Bring your own", "own"),
+    ("Reading a run", "report"),
     ("Guides", (*GUIDES, "token_dpo")),
     ("Operations", "operations"),
     ("Results", ("results", "learning")),
