@@ -211,7 +211,8 @@ def _sample(sample: Sample) -> Markup:
     if pair.assistant_prefix:
         asked.append(("both begin", readable(pair.assistant_prefix)))
     arms = [("chosen", told(pair.chosen_messages)), ("rejected", told(pair.rejected_messages))]
-    reasons = [("rationale", readable(sample.rationale))] if sample.rationale else []
+    heading = f"rationale: A is the {sample.named} one" if sample.named else "rationale"
+    reasons = [(heading, readable(sample.rationale))] if sample.rationale else []
     return article(
         f"{sample.job}: {pair.kind}, prompt {pair.prompt_id[:12]}", ", ".join(_why(pair)), asked, arms, reasons
     )

@@ -70,6 +70,7 @@ class Sample:
     pair: Pair
     prompt: Prompt | None
     rationale: str | None = None
+    named: str = ""  # which arm the rationale calls A
 
 
 @dataclass
@@ -152,14 +153,16 @@ def _complete(plan: Plan, store: Store, explaining: Sequence[Job], shard: int, f
     if not fresh:
         return
     prompts = {p.prompt_id: p for p in store.read(plan.source.name, Prompt, shard, main=True)}
-    reasons: dict[str, str] = {}
+    reasons: dict[str, Rationale] = {}
     for job in explaining:
         for row in store.read(job.name, Rationale, shard, main=job.table is Rationale):
             if row.status == "ok" and row.text:
-                reasons.setdefault(row.pair_id, row.text)
+                reasons.setdefault(row.pair_id, row)
     for sample in fresh:
         sample.prompt = prompts.get(sample.pair.prompt_id)
-        sample.rationale = reasons.get(sample.pair.pair_id, sample.pair.rationale)
+        sample.rationale = sample.pair.rationale
+        if (reason := reasons.get(sample.pair.pair_id)) is not None:
+            sample.rationale, sample.named = reason.text, ("chosen", "rejected")[reason.shown_order]
 
 
 def length(messages: Sequence[Message]) -> int:

@@ -6,9 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline import cli, survey
 from pipeline.pair import Pair
+from pipeline.records import Rationale
 from pipeline.report import open_run
 from tests.pipeline.test_page import read
 
@@ -74,6 +76,20 @@ def hostile(request: object) -> str:
     """Markup, control characters, an override of the reading direction; a length that differs."""
     seed: int = getattr(request, "seed", 0)
     return "</pre><script>alert(1)</script><img src=x onerror=alert(1)>\x1b[2J\u202e" + "<!--" * (seed % 5)
+
+
+def test_a_rationale_that_passed_its_gate_stands_below_its_pair_and_says_which_arm_is_which(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = site.config(n=4)
+    config["jobs"] += [{"stage": "explain", "engine": "judge", "kinds": ["detailed"]}]
+    store = site.run(config).store
+    rows, report = store.read("explain", Rationale, 0, main=True), store.report("explain", 0)
+    assert {row.status for row in rows} == {"rejected"}
+    assert "rationale" not in made(site, capsys)
+    kept = [replace(row, status="ok", text="It is <right>.", shown_order=1) for row in rows]
+    store.write("explain", 0, {Rationale: kept}, report)
+    assert "<h3>rationale: A is the rejected one</h3><pre>It is &lt;right&gt;.</pre>" in made(site, capsys)
 
 
 def test_a_run_that_only_began_has_a_page_and_one_without_pairs_too(
