@@ -17,9 +17,9 @@ PLOT_STYLE = """
 figure { margin: 0 0 1em; max-width: 100%; } figure svg { display: block; max-width: 100%; height: auto; }
 figcaption { color: var(--soft); } figure svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
 figure svg rect { fill: var(--bar); } figure svg path.grid { stroke: var(--line); }
-.keys { max-width: 420px; font-size: .85em; } .keys span { display: inline-block; margin-right: .9em; }
-.keys i { display: inline-block; width: .7em; height: .7em; margin-right: .3em; background: currentColor; }
-.keys b { font-weight: normal; color: var(--ink); }
+.legend { max-width: 420px; font-size: .85em; } .legend span { display: inline-block; margin-right: .9em; }
+.legend i { display: inline-block; width: .7em; height: .7em; margin-right: .3em; background: currentColor; }
+.legend b { font-weight: normal; color: var(--ink); }
 .row { display: flex; flex-wrap: wrap; gap: 1.5em 2.5em; }
 table.ranked { border-collapse: collapse; } table.ranked td { border: 0; padding: .1em .7em .1em 0; }
 table.ranked td:nth-child(2) { width: 12em; min-width: 5em; }
@@ -109,10 +109,11 @@ def bars(caption: str, values: Mapping[str, float], width: int = 320, height: in
 
 
 def ranked(caption: str, values: Mapping[str, float]) -> Markup:
-    """Names with long bars beside them, in their order; for what has names too long for `bars`."""
-    top = max(values.values(), default=0) or 1
+    """Names with long bars beside them, in their order; for what has names too long for `bars`. No bar below 0."""
+    top = max([0.0, *values.values()]) or 1
     rows = "".join(
-        f'<tr><td>{escaped(name)}</td><td><i style="width:{100 * value / top:.1f}%"></i></td>{_cell(value, False)}</tr>\n'
+        f'<tr><td>{escaped(name)}</td><td><i style="width:{max(0.0, 100 * value / top):.1f}%"></i></td>'
+        f"{_cell(value, False)}</tr>\n"
         for name, value in values.items()
     )
     return f'<figure><table class="ranked">{rows}</table><figcaption>{escaped(caption)}</figcaption></figure>'
@@ -132,13 +133,15 @@ def _text(named: tuple[str, str]) -> Markup:
 
 
 class Curve(NamedTuple):
-    """A line through points (x, y). dots: marks at its points; dashed: a reference; filled: down to the axis."""
+    """A line through points (x, y). dots: marks at its points (not joined: these alone); dashed: a reference; filled:
+    down to the axis."""
 
     name: str
     points: Sequence[tuple[float, float]]
     dots: bool = False
     dashed: bool = False
     filled: bool = False
+    joined: bool = True
 
 
 class Axis(NamedTuple):
@@ -162,13 +165,15 @@ def plot(caption: str, x: Axis, y: Axis, curves: Sequence[Curve]) -> Markup:
         points = [(_across(x.share(a)), _up(y.share(b))) for a, b in curve.points]
         drawn += f'<g class="{colour}">{_line(curve, points)}</g>'
         keys += f'<span class="{colour}"><i></i><b>{escaped(curve.name)}</b></span>'
-    return _figure(caption, drawn, _WIDTH, _HEIGHT, f'<p class="keys">{keys}</p>')
+    return _figure(caption, drawn, _WIDTH, _HEIGHT, f'<p class="legend">{keys}</p>')
 
 
 def _line(curve: Curve, points: Sequence[tuple[float, float]]) -> Markup:
     dash = ' stroke-dasharray="4 4"' if curve.dashed else ""
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-    drawn = f'<polyline points="{path}" fill="none" stroke="currentColor" stroke-width="1.6"{dash}/>'
+    drawn = ""
+    if curve.joined:
+        drawn = f'<polyline points="{path}" fill="none" stroke="currentColor" stroke-width="1.6"{dash}/>'
     if curve.filled and points:
         below = f"{points[0][0]:.1f},{_up(0):.1f} {path} {points[-1][0]:.1f},{_up(0):.1f}"
         drawn += f'<polygon points="{below}" fill="currentColor" fill-opacity=".15"/>'

@@ -8,10 +8,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.page import ranked, row
+from pipeline.histogram import ends
+from pipeline.page import Axis, Curve, plot, ranked, row
 from scripts.field_tables import escaped
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results.json"
+COST, ENOUGH = "right pairs per 10,000 tokens", 30
+RULES = ("all_margin", "bisect", "first_error", "path_extremes", "pivotal", "topk")
 Figures = Mapping[str, Mapping[str, Any]]
 
 
@@ -68,16 +71,35 @@ def results_page(figures: Figures) -> str:
 
 
 def _plots(figures: Figures) -> str:
-    """A figure for each unit that three figures or more have, the largest value first."""
+    """Step pairs by what they cost; of others a figure for each unit that three or more have, the largest value first."""
     units: dict[str, dict[str, float]] = {}
     for name, figure in figures.items():
-        units.setdefault(str(figure["unit"]), {})[name] = float(figure["value"])
+        if COST not in figure["beside"]:
+            units.setdefault(str(figure["unit"]), {})[name] = float(figure["value"])
     drawn = [
         ranked(unit, dict(sorted(values.items(), key=lambda item: -item[1])))
         for unit, values in units.items()
-        if len(values) >= 3 and min(values.values()) >= 0
+        if len(values) >= 3
     ]
+    drawn += [_by_cost(found)] if (found := {n: f for n, f in figures.items() if COST in f["beside"]}) else []
     return row(*drawn).replace("\n", "") if drawn else ""
+
+
+def _by_cost(figures: Figures) -> str:
+    """How true step pairs are against how many a token buys: a curve for each rule, a dot for each source of values."""
+    rules: dict[str, list[tuple[float, float]]] = {}
+    for name, figure in figures.items():
+        rule = next((rule for rule in RULES if name.startswith(f"step_pairs_right_{rule}")), None)
+        if rule and figure["beside"]["pairs"] >= ENOUGH:
+            rules.setdefault(rule, []).append((figure["beside"][COST], figure["value"]))
+    points = [point for found in rules.values() for point in found]
+    low = min((y for _, y in points), default=0.0)
+    return plot(
+        f"step pairs, by rule and where values come from ({ENOUGH} pairs or more)",
+        Axis(COST, *ends(0, max((x for x, _ in points), default=1.0))),
+        Axis("share right", int(low * 20) / 20, 1),
+        [Curve(rule, found, dots=True, joined=False) for rule, found in rules.items()],
+    )
 
 
 def _table(figures: Figures) -> str:
