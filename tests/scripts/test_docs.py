@@ -58,6 +58,20 @@ def test_every_export_engine_and_config_stands_on_its_page(site: Path) -> None:
         assert f"## {file.stem}\n\n```yaml\n# For:" in configs
 
 
+@pytest.mark.parametrize("name", sorted(p.name for p in (ROOT / "docs").glob("*.md")))
+def test_every_job_and_engine_that_a_page_shows_is_one(name: str) -> None:
+    for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / name).read_text(encoding="utf-8"), re.DOTALL):
+        if "…" in block or "--8<--" in block:  # a sketch, or a file that has its own test
+            continue
+        shown = yaml.safe_load(block)
+        config = shown if isinstance(shown, dict) else {"jobs": shown}
+        for fields in config.get("engines", {}).values():
+            engine_class(fields["kind"]).model_validate(fields)
+        for fields in config.get("jobs", ()):
+            given = {key: value for key, value in fields.items() if key not in ("stage", "name", "from")}
+            stage_class(fields["stage"]).model_validate(given)
+
+
 def test_every_page_stands_once_in_the_navigation(site: Path) -> None:
     config = yaml.safe_load((site / "mkdocs.yml").read_text())
     listed = list(_pages(config["nav"]))
