@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
 from collections import Counter
@@ -42,12 +43,16 @@ def open_run(path: str) -> tuple[Plan, Store, int]:
 
 
 def events(store: Store) -> Iterator[dict[str, Any]]:
-    """What the logs of a run tell, in order, one file at a time."""
+    """What the logs of a run tell, in order."""
     for name in store.names():
         if name.startswith("log") and name.endswith(".jsonl"):
-            for line in (store.read_text(name) or "").splitlines():
-                with contextlib.suppress(ValueError):  # the last line of a driver that was killed while it wrote
-                    yield json.loads(line)
+            with (
+                store.fs.open_input_stream(store.path(name)) as stream,
+                io.TextIOWrapper(stream, "utf-8", "replace") as lines,
+            ):
+                for line in lines:
+                    with contextlib.suppress(ValueError):  # the last one of a driver that was killed while it wrote
+                        yield json.loads(line)
 
 
 def gather(path: str) -> dict[str, Any]:

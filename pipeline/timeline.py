@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SPANS = 60  # that the time is cut into
+SPANS = 128  # that the time is cut into at most; as it grows, two become one, so that memory does not
+WHAT = ("rows", "tokens", "requests")
 
 
 @dataclass
@@ -20,7 +22,7 @@ class Rates:
 
 @dataclass
 class Timeline:
-    """seconds: of all starts, one after the other; starts, engines_up: when, in that time."""
+    """seconds: that the spans cover, of all starts one after the other; starts, engines_up: when, in that time."""
 
     seconds: float
     starts: list[float]
@@ -30,32 +32,43 @@ class Timeline:
 
 def timeline(jobs: Iterable[str], events: Iterable[Mapping[str, Any]]) -> Timeline:
     """The rates of `jobs`. What a shard did is spread evenly over the time it took; idle time between starts is left out."""
-    starts, engines_up, shards, ends = [0.0], list[float](), list[tuple[str, float, float, Mapping[str, Any]]](), 0.0
+    found = {name: Rates() for name in jobs}
+    starts, engines_up, width, ends = [0.0], list[float](), 2.0**-6, 0.0
     for event in events:
         if event["event"] == "start":
             if ends > starts[-1]:
                 starts.append(ends)
-        elif event["event"] == "end":
-            ends = max(ends, starts[-1] + event["seconds"])
-        elif "at" in event:
-            at = starts[-1] + event["at"]
-            ends = max(ends, at)
-            if event["event"] == "engines_up":
-                engines_up.append(at)
-            elif event["event"] == "shard":
-                shards.append((event["job"], at - event["seconds"], at, event))
-    found = {name: Rates() for name in jobs}
-    for name, begun, ended, event in shards:
-        if name in found:
-            for what in ("rows", "tokens", "requests"):
-                _spread(getattr(found[name], what), event.get(what, 0), begun, ended, ends / SPANS)
-    return Timeline(ends, starts if ends else [], engines_up, found)
+            continue
+        at = starts[-1] + event["seconds" if event["event"] == "end" else "at"]
+        ends = max(ends, at)
+        while ends >= width * SPANS:
+            width *= 2
+            for rates in found.values():
+                _halve(rates)
+        if event["event"] == "engines_up":
+            engines_up.append(at)
+        elif event["event"] == "shard" and event["job"] in found:
+            for what in WHAT:
+                _spread(getattr(found[event["job"]], what), event.get(what, 0), (at - event["seconds"], at), width)
+    spans = math.ceil(ends / width)
+    for rates in found.values():
+        for what in WHAT:
+            setattr(rates, what, getattr(rates, what)[:spans])
+    return Timeline(spans * width, starts if ends else [], engines_up, found)
 
 
-def _spread(rates: list[float], amount: float, begun: float, ended: float, width: float) -> None:
+def _halve(rates: Rates) -> None:
+    for what in WHAT:
+        old = getattr(rates, what)
+        new = [(a + b) / 2 for a, b in zip(old[::2], old[1::2], strict=True)]
+        setattr(rates, what, new + [0.0] * (SPANS - len(new)))
+
+
+def _spread(rates: list[float], amount: float, when: tuple[float, float], width: float) -> None:
     """Adds `amount`, done between two moments, to the rates of the spans of `width` seconds that it touches."""
-    begun = max(0.0, min(begun, ended - 1e-9))
-    first, last = int(begun / width), min(SPANS - 1, int(ended / width))
-    for i in range(min(first, last), last + 1):
+    ended = when[1]
+    begun = max(0.0, min(when[0], ended - 1e-9))
+    first, last = int(begun / width), int(ended / width)
+    for i in range(first, last + 1):
         inside = min(ended, (i + 1) * width) - max(begun, i * width)
         rates[i] += amount * max(inside, 0.0) / (ended - begun) / width
