@@ -19,16 +19,21 @@ from pydantic_core import PydanticUndefined
 CODE = re.compile(r"(`[^`]*`)")
 LIST = re.compile(r"\s*- (\{|stage:)")
 LONGEST = 80  # characters of a default
-SOURCE = re.compile(r"\s*\(spec [^()]*\)")  # which paragraph of a design a code follows is for who changes it
+SOURCE = re.compile(
+    r"\s*\(spec [^()]*\)|; spec [^();]*(?=[;)])"
+)  # which paragraph of a design a code follows is for who changes it
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "at least", "max_length": "at most"}
 
 
 def prose(text: str) -> str:
-    """A docstring as Markdown: jobs of a config in a block of YAML, everything else as text that cannot be markup."""
+    """A docstring as Markdown: jobs of a config in a block of YAML, tables, and all else as text that cannot be markup."""
     blocks: list[str] = []
     text = SOURCE.sub("", text.strip())
     for block in re.split(r"\n\s*\n", text):
         lines = block.splitlines()
+        if all(line.lstrip().startswith("|") for line in lines):
+            blocks.append("\n".join(escaped(line.strip()).replace("\\|", "|") for line in lines))
+            continue
         start = next((i for i, line in enumerate(lines) if LIST.match(line)), len(lines))
         end = start
         while end < len(lines) and (LIST.match(lines[end]) or (lines[end].startswith(" ") and end > start)):

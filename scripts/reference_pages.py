@@ -148,7 +148,7 @@ def formats_page() -> str:
     for name in format_names():
         form, text = format_of(name)
         rows = "".join(f"| `{column}` | {escaped(meaning)} |\n" for column, meaning in form.columns.items())
-        usage = form.usage.replace("{max_length}", "1024").strip()
+        usage = form.usage.format(max_length=1024).strip()
         reads = ", ".join(f"`{table_name(cls)}`" for cls in form.reads)
         parts.append(
             f"## {name}\n\n{prose(text)}\n\nReads {reads}.\n\n| column | |\n|---|---|\n{rows}\n```python\n{usage}\n```"

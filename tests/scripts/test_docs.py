@@ -164,4 +164,5 @@ def test_jobs_in_a_docstring_are_yaml_and_the_rest_means_itself() -> None:
     assert "a: b." in text
     assert "```yaml\n- {stage: rate}\n- stage: rate\n  engine: e\n```" in text
     assert "Stars \\* and &lt;tags>, `a*b`:\n\n- one\n- two\n\nthen" in text
+    assert prose("| a | b_ |\n|---|---|\n| `c` | d (KTO; spec m R5) |") == "| a | b\\_ |\n|---|---|\n| `c` | d (KTO) |"
     assert escaped("[x](y) | z") == "\\[x\\](y) \\| z"
