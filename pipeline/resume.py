@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from pipeline.errors import PlanError
@@ -53,8 +54,7 @@ def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
             _check_recipe(store, name, job)
     for name in reversed(redone):  # a kill half-way leaves what fits together
         _forget(store, name)
-    folders = [f for f in store.names() if f.split(".")[0] in plan.jobs]
-    store.sweep([*folders, ""])
+    store.sweep([*_folders(store, plan.jobs), ""])
     for name, job in plan.jobs.items():
         if store.read_text(name, "job.json") is None:
             store.write_text(recipe_json(job), name, "job.json")
@@ -69,9 +69,15 @@ def _unmade(store: Store, name: str, job: Job) -> bool:
     return first_difference(json.loads(stored)["recipe"], json.loads(recipe_json(job))["recipe"]) is not None
 
 
+def _folders(store: Store, jobs: Collection[str]) -> list[str]:
+    """The folders of `jobs`; not the run's own files, such as run.json beside a job that is called run."""
+    files = store.times()
+    return [name for name in store.names() if name.split(".")[0] in jobs and name not in files]
+
+
 def _forget(store: Store, name: str) -> None:
     """Deletes a job's folders: its shards, then its side tables, and the recipe last."""
-    folders = [f for f in store.names() if f.split(".")[0] == name]
+    folders = _folders(store, (name,))
     for keep in ("job.json", ""):
         for folder in folders:
             store.remove(folder, keep)

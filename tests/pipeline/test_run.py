@@ -123,6 +123,16 @@ def test_a_recipe_that_made_nothing_gives_way_to_another(site: Site) -> None:
         site.run(config)
 
 
+def test_a_job_may_be_called_as_a_file_of_the_run_is(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    config = site.config(n=4)
+    config["jobs"][1]["name"], config["jobs"][2]["name"] = "run", "report"
+    site.run(config)
+    assert cli.main(["report", str(site.folder / "runs/t")]) == 0
+    before = site.files()
+    site.run(config, rebuild="report")
+    assert site.files() == before
+
+
 def test_a_source_that_was_only_counted_gives_way_to_another(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     config = site.config(n=10)
     monkeypatch.setattr(Driver, "run", _stopped)
