@@ -19,7 +19,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup synth test test-slow test-all check format-check lint types format bench lock clean distclean
+.PHONY: help setup synth test test-slow test-all check format-check lint types format docs bench lock clean distclean
 
 help: ## This list
 	@echo "make [target] [CONFIG=configs/quickstart.yaml] [ARGS=...] [DEVICE=auto|cpu|gpu] [PYTHON=python3]"
@@ -58,6 +58,14 @@ format: setup ## Format the code and apply the linter's safe fixes
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
+docs: setup ## Build the documentation into build/docs/site, without warnings
+	@cmp -s requirements/docs.txt .venv-docs/pins.txt || { $(PYTHON) -m venv --clear .venv-docs && \
+	  .venv-docs/bin/python -m pip install -qq --no-deps -r requirements/docs.txt && \
+	  cp requirements/docs.txt .venv-docs/pins.txt; }
+	$(PY) -m scripts.docs build/docs
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --config-file build/docs/mkdocs.yml
+	@echo "make docs: open build/docs/site/index.html, or serve it: $(PY) -m http.server -d build/docs/site"
+
 bench: setup ## Benchmarks; ARGS go to benchmarks.bench
 	$(PY) -m benchmarks.bench $(ARGS)
 
@@ -70,5 +78,5 @@ clean: ## Remove caches and build products; keep .venv and runs/
 	rm -rf build dist prefsynth.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .venv-lock
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
-distclean: clean ## clean, and .venv
-	rm -rf .venv .venv.lock
+distclean: clean ## clean, and .venv and .venv-docs
+	rm -rf .venv .venv.lock .venv-docs

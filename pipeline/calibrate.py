@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline import ids
+from pipeline.engine import resolve_path
 from pipeline.errors import PlanError
 from pipeline.plan import make_plan
 from pipeline.records import Judgment
@@ -26,10 +29,11 @@ def judging_jobs(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def calibrate(gold: str, to: str, config: Mapping[str, Any] | None = None, name: str = "calibrate") -> None:
+def calibrate(gold: str, to: str, config: Mapping[str, Any] | None = None, name: str | None = None) -> None:
     """Writes the calibration to `to` and its report beside it. Without a config the verdicts in the file are measured.
 
-    With a config the run can be continued like any other. Raises PlanError: no gold file, a config that judges nothing.
+    With a config the run can be continued like any other; other gold items or judges make another run, unless it has a
+    `name`. Raises PlanError: no gold file, a config that judges nothing.
     """
     target = Path(to)
     if target.suffix != ".json":
@@ -42,7 +46,7 @@ def calibrate(gold: str, to: str, config: Mapping[str, Any] | None = None, name:
         )
     data = {
         **{key: given[key] for key in KEPT if key in given},
-        "name": name,
+        "name": name or _name(gold, [given.get("engines", {}), jobs]),
         "max_reject_rate": 1.0,
         # with the labels as pairs: a judge may ask about the pairs there are
         "jobs": [{"stage": "gold_items", "path": gold, "pairs": bool(jobs)}, *jobs, {"stage": "calibrate"}],
@@ -54,6 +58,13 @@ def calibrate(gold: str, to: str, config: Mapping[str, Any] | None = None, name:
         data["runs_dir"] = folder
         make_plan(data)
         _write(execute(data, plain=True, quiet=True), target)
+
+
+def _name(gold: str, judges: Any) -> str:
+    """A run's name that tells gold items and judges from others."""
+    file = resolve_path(gold)
+    content = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else gold
+    return f"calibrate-{ids.content_hash('calibrate/1', content, judges)[:8]}"
 
 
 def _write(driver: Driver, target: Path) -> None:

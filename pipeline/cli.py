@@ -111,7 +111,7 @@ def _add_config_commands(command: Callable[[str, Any, str], argparse.ArgumentPar
 def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> None:
     for name, run, what in (
         ("status", _status, "what is done and what is left of a run"),
-        ("report", _report, "what happened in a run: rows, rejects, ledger, tokens, seconds"),
+        ("report", _report, "what happened in a run, as tables here and as a page with plots and pairs to read"),
         ("show", _show, "one prompt and all that was learned about it"),
         ("export", _export, "write what a run made in a trainer's format"),
         ("audit", _audit, "health of the judges and labels of a run, as a page and JSON"),
@@ -121,7 +121,8 @@ def _add_run_commands(command: Callable[[str, Any, str], argparse.ArgumentParser
         if name == "show":
             sub.add_argument("prompt_id", help="id of a prompt, or its first digits")
         if name == "report":
-            sub.add_argument("--json", action="store_true", help="as JSON")
+            sub.add_argument("--json", action="store_true", help="as JSON, and no page")
+            sub.add_argument("--to", metavar="FILE.html", help="the page (default: report.html in the run's folder)")
         if name == "audit":
             sub.add_argument("--to", metavar="DIR", help="folder to write (default: audited in the run's folder)")
             sub.add_argument(
@@ -144,7 +145,7 @@ def _add_calibrate(command: Callable[[str, Any, str], argparse.ArgumentParser]) 
     sub.add_argument("gold", help="gold items: .jsonl or .parquet, with recorded verdicts or to be judged by --config")
     sub.add_argument("--config", help="a config whose judging jobs are measured; default: the recorded verdicts")
     sub.add_argument("--to", required=True, metavar="FILE.json", help="the calibration; its report lies beside it")
-    sub.add_argument("--name", default="calibrate", help="of the run that --config makes, to be continued")
+    sub.add_argument("--name", help="of the run that --config makes (default: one for these gold items and judges)")
     sub.add_argument("--runs", metavar="DIR", help="where runs lie (default: runs_dir of the config)")
     sub.add_argument("--executor", choices=("ray", "local"), help="default: the config's")
     sub.add_argument("--address", help="a Ray cluster to join")
@@ -194,6 +195,10 @@ def _report(arguments: argparse.Namespace) -> None:
     from pipeline.report import print_report
 
     print_report(arguments.run, arguments.json)
+    if not arguments.json:
+        from pipeline.report_page import write_page
+
+        print(f"look at {write_page(arguments.run, arguments.to)}")
 
 
 def _show(arguments: argparse.Namespace) -> None:

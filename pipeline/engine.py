@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -232,3 +234,13 @@ def resolve_path(path: str) -> Path:
     """A path as given from the working directory, else below the installation (models/abacus, configs/…)."""
     given = Path(path).expanduser()
     return given if given.exists() or given.is_absolute() or not (ROOT / given).exists() else ROOT / given
+
+
+def load_module(name: str, what: str) -> ModuleType:
+    """A module of the user's, importable from the working directory. Raises PlanError; `what` says what it was for."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise PlanError(f"{what}: {error}; it must be importable from the working directory") from None

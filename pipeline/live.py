@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -70,3 +70,39 @@ class LiveEngine:
         """Counters of the engine that lives now, and the seconds spent opening engines."""
         own = self._engine.stats() if self._engine else {}
         return {**own, "opening_seconds": self.opening_seconds}
+
+
+class CountedEngine:
+    """An `Engine` that knows how much was asked of it: one stands between a shard and each engine it uses."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.requests = 0
+
+    def generate(self, requests: Sequence[Request]) -> Coroutine[Any, Any, list[list[Completion]]]:
+        """See Engine."""
+        self.requests += len(requests)
+        return self._engine.generate(requests)
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Coroutine[Any, Any, list[list[float]]]:
+        """See Engine."""
+        self.requests += len(requests)
+        return self._engine.score(requests)
+
+    def reward(self, requests: Sequence[RewardRequest]) -> Coroutine[Any, Any, list[list[float]]]:
+        """See Engine."""
+        self.requests += len(requests)
+        return self._engine.reward(requests)
+
+    def embed(self, texts: Sequence[str]) -> Coroutine[Any, Any, np.ndarray]:
+        """See Engine."""
+        self.requests += len(texts)
+        return self._engine.embed(texts)
+
+    async def close(self) -> None:
+        """See Engine."""
+        await self._engine.close()
+
+    def stats(self) -> dict[str, float]:
+        """See Engine."""
+        return self._engine.stats()

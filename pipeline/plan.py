@@ -116,7 +116,7 @@ def _job(engines: Mapping[str, EngineConfig], jobs: Mapping[str, Job], number: i
     if "stage" not in fields:
         raise PlanError(f"job {number} names no stage; stages: {', '.join(stage_files())}")
     cls = stage_class(str(fields["stage"]))
-    name = str(fields.get("name", fields["stage"]))
+    name = str(fields.get("name", str(fields["stage"]).rpartition(".")[2]))
     if not re.fullmatch(NAME, name):
         raise PlanError(f"job name {name!r} names a folder: letters, digits, _ and - only, a letter or digit first")
     stage = validate(cls, {k: v for k, v in fields.items() if k not in ("stage", "name", "from")}, f"job {name}")

@@ -81,6 +81,9 @@ class Progress:
                 "shard": outcome.shard,
                 "seconds": round(outcome.seconds, 3),
                 "at": at,
+                "rows": outcome.report["rows_in"],
+                "tokens": outcome.report["tokens"],
+                "requests": outcome.requests,
             }
         )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -40,26 +42,37 @@ def open_run(path: str) -> tuple[Plan, Store, int]:
     return plan, store, len(index["slices"])
 
 
+def events(store: Store) -> Iterator[dict[str, Any]]:
+    """What the logs of a run tell, in order."""
+    for name in store.names():
+        if name.startswith("log") and name.endswith(".jsonl"):
+            with (
+                store.fs.open_input_stream(store.path(name)) as stream,
+                io.TextIOWrapper(stream, "utf-8", "replace") as lines,
+            ):
+                for line in lines:
+                    with contextlib.suppress(ValueError):  # the last one of a driver that was killed while it wrote
+                        yield json.loads(line)
+
+
 def gather(path: str) -> dict[str, Any]:
-    """The report as JSON-like data: per job rows, tokens, seconds, counts; per start its seconds and engines."""
+    """The report as JSON-like data: per job rows, tokens, requests, seconds, counts; per start its seconds and engines."""
     plan, store, n_shards = open_run(path)
     seconds: Counter[str] = Counter()
+    requests: Counter[str] = Counter()
     starts: list[dict[str, Any]] = []
-    logs = [name for name in store.names() if name.startswith("log") and name.endswith(".jsonl")]
-    for line in "".join(store.read_text(name) or "" for name in logs).splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:  # the last line of a driver that was killed while it wrote
-            continue
+    for event in events(store):
         if event["event"] == "shard":
             seconds[event["job"]] += event["seconds"]
+            requests[event["job"]] += event.get("requests", 0)
         elif event["event"] == "end":
             starts.append({k: v for k, v in event.items() if k != "event"})
     jobs = {}
     for name in plan.jobs:
         totals = totals_of(store, name)
         numbers = {f.name: getattr(totals, f.name) for f in fields(totals)}
-        jobs[name] = {**numbers, "counts": dict(sorted(totals.counts.items())), "seconds": round(seconds[name], 1)}
+        spent = {"seconds": round(seconds[name], 1), "requests": requests[name]}
+        jobs[name] = {**numbers, "counts": dict(sorted(totals.counts.items())), **spent}
     return {"run": plan.config.name, "n_shards": n_shards, "jobs": jobs, "starts": starts}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from pipeline.errors import PlanError
@@ -44,22 +45,39 @@ def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
     """Removes leftovers and jobs to redo; refuses a run whose recipes differ. Raises PlanError with field and values."""
     if rebuild and rebuild not in plan.jobs:
         raise PlanError(f"--rebuild {rebuild}: no such job; jobs: {', '.join(plan.jobs)}")
-    redone = [name for name, job in plan.jobs.items() if rebuild and (name == rebuild or rebuild in job.inputs)]
+    redone = [
+        name for name, job in plan.jobs.items()
+        if _unmade(store, name, job) or (rebuild and (name == rebuild or rebuild in job.inputs))
+    ]  # fmt: skip
     for name, job in plan.jobs.items():  # before anything is deleted
         if name not in redone:
             _check_recipe(store, name, job)
     for name in reversed(redone):  # a kill half-way leaves what fits together
         _forget(store, name)
-    folders = [f for f in store.names() if f.split(".")[0] in plan.jobs]
-    store.sweep([*folders, ""])
+    store.sweep([*_folders(store, plan.jobs), ""])
     for name, job in plan.jobs.items():
         if store.read_text(name, "job.json") is None:
             store.write_text(recipe_json(job), name, "job.json")
 
 
+def _unmade(store: Store, name: str, job: Job) -> bool:
+    """Whether nothing was ever made by the recipe that is stored, so that another may take its place: what a first start
+    leaves that met a wrong address or model."""
+    stored = store.read_text(name, "job.json")
+    if stored is None or set(store.names(name)) - {"job.json", "index.json"}:
+        return False
+    return first_difference(json.loads(stored)["recipe"], json.loads(recipe_json(job))["recipe"]) is not None
+
+
+def _folders(store: Store, jobs: Collection[str]) -> list[str]:
+    """The folders of `jobs`; not the run's own files, such as run.json beside a job that is called run."""
+    files = store.times()
+    return [name for name in store.names() if name.split(".")[0] in jobs and name not in files]
+
+
 def _forget(store: Store, name: str) -> None:
     """Deletes a job's folders: its shards, then its side tables, and the recipe last."""
-    folders = [f for f in store.names() if f.split(".")[0] == name]
+    folders = _folders(store, (name,))
     for keep in ("job.json", ""):
         for folder in folders:
             store.remove(folder, keep)

@@ -20,7 +20,7 @@ from msgspec.msgpack import Decoder
 from pydantic import BaseModel, ConfigDict
 
 from pipeline import ids
-from pipeline.engine import ROOT, Engine
+from pipeline.engine import ROOT, Engine, load_module
 from pipeline.errors import PlanError
 from pipeline.journal import Journal
 from pipeline.pair import Pair
@@ -216,8 +216,8 @@ class SourceStage(Stage):
 
 
 def stage_name(cls: type[Stage]) -> str:
-    """The stage's name: the name of its file."""
-    return cls.__module__.rsplit(".", 1)[-1]
+    """The stage's name: that of its file; of a user's own stage, its module's whole name."""
+    return cls.__module__.rsplit(".", 1)[-1] if cls.__module__.startswith("stages.") else cls.__module__
 
 
 def tables_in(hint: Any) -> tuple[type[Record], ...]:
@@ -239,14 +239,18 @@ def stage_files() -> Mapping[str, Path]:
 
 
 def stage_class(name: str) -> type[Stage]:
-    """The stage called `name`: the one Stage subclass in stages/*/<name>.py. Raises PlanError with what exists."""
-    if name not in stage_files():
-        raise PlanError(f"unknown stage {name!r}; stages: {', '.join(stage_files())}")
-    module = importlib.import_module(f"stages.{stage_files()[name].parent.name}.{name}")
+    """The stage called `name`: the one Stage subclass in stages/*/<name>.py, or, where the name has a dot, in the user's
+    module of that name. Raises PlanError with what exists."""
+    if "." in name:
+        module = load_module(name, f"stage {name!r}")
+    elif name in stage_files():
+        module = importlib.import_module(f"stages.{stage_files()[name].parent.name}.{name}")
+    else:
+        raise PlanError(f"unknown stage {name!r}; stages: {', '.join(stage_files())}; or your own: package.module")
     found = [
         c for _, c in inspect.getmembers(module, inspect.isclass)
         if issubclass(c, Stage) and c.__module__ == module.__name__
     ]  # fmt: skip
     if len(found) != 1:
-        raise PlanError(f"stages/*/{name}.py must hold one Stage subclass, found {len(found)}")
+        raise PlanError(f"{module.__file__} must hold one Stage subclass, found {len(found)}")
     return found[0]

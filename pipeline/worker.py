@@ -17,6 +17,7 @@ from pipeline.dataset import Verdict, Verdicts
 from pipeline.engine import Engine
 from pipeline.errors import EngineError, PlanError, Rejected
 from pipeline.journal import Journal, JournaledEngine
+from pipeline.live import CountedEngine
 from pipeline.plan import Job, Plan
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
 from pipeline.stage import FIELD_OF, Context, Example, Slice, SourceIndex, SourceStage
@@ -36,6 +37,7 @@ class Outcome:
     shard: int
     report: Report
     seconds: float
+    requests: int = 0  # asked of engines
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Worker:
         started = time.monotonic()
         job = self.plan.jobs[job_name]
         ctx = self._context(job)
+        asked = [engine for engine in ctx.engines.values() if isinstance(engine, CountedEngine)]
         journal = None
         if isinstance(job.stage, SourceStage):
             rows, size = self._read_source(job, job.stage, shard)
@@ -76,7 +79,8 @@ class Worker:
         report = self._commit(job, shard, rows, size, ctx)
         if journal is not None:
             journal.close(delete=True)
-        return Outcome(job_name, shard, report, time.monotonic() - started)
+        requests = sum(engine.requests for engine in asked)
+        return Outcome(job_name, shard, report, time.monotonic() - started, requests)
 
     def _context(self, job: Job) -> Context:
         configs = {alias: self.plan.engines[alias] for alias in job.stage.engines()}
@@ -85,7 +89,7 @@ class Worker:
             run=self.plan.config.name,
             run_seed=self.plan.config.seed,
             fingerprint=job.fingerprint,
-            engines={alias: self.engines[alias] for alias in configs},
+            engines={alias: CountedEngine(self.engines[alias]) for alias in configs},
             engine_models={alias: c.model for alias, c in configs.items()},
             engine_kinds={alias: c.kind for alias, c in configs.items()},
             engine_families={alias: c.family for alias, c in configs.items()},

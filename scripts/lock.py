@@ -72,6 +72,9 @@ def main() -> None:
     write("gpu.txt", "common.in and gpu.in", gpu)
     dev = resolve(["dev.in"], REQUIREMENTS / "dev.txt", [*options, "--constraints", "cpu.txt"])
     write("dev.txt", "dev.in, under the pins of cpu.txt", dev)
+    # In a venv of its own: nothing else has to agree with it.
+    docs = resolve(["docs.in"], REQUIREMENTS / "docs.txt", options)
+    write("docs.txt", "docs.in", docs)
     check_shared("cpu.txt", "dev.txt")
     check_shared("gpu.txt", "dev.txt")
 

@@ -15,12 +15,12 @@ from pipeline.stage import stage_class, stage_name
 from pipeline.stage import stage_files as registered_stages
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("pipeline", "stages", "models", "benchmarks")
+PACKAGES = ("pipeline", "stages", "models", "benchmarks", "examples")
 FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
 
 # Each line may import the lines above it, and what stands with it on its own line.
 LAYERS = [
-    {"errors", "signals", "labels", "lifeline", "page", "certainty", "rewards"},
+    {"errors", "signals", "labels", "lifeline", "page", "certainty", "rewards", "timeline", "histogram"},
     {"records", "ids"},
     {"pair", "tree"},
     {"prompts", "store", "engine"},
@@ -36,7 +36,7 @@ LAYERS = [
     {"run", "report"},
     {"drawing"},
     {"alone"},
-    {"show", "preview", "export", "audit", "pictures", "check", "calibrate"},
+    {"show", "preview", "export", "audit", "pictures", "check", "calibrate", "survey", "report_page"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
-import sys
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 from pydantic import Field
 
-from pipeline.engine import Capability, Completion, EngineConfig, Request, RewardRequest, ScoreRequest
+from pipeline.engine import Capability, Completion, EngineConfig, Request, RewardRequest, ScoreRequest, load_module
 from pipeline.errors import EngineError, PlanError, PrefsynthError
 from pipeline.records import Message
 
@@ -149,14 +146,7 @@ def load_function(target: str) -> Callable[..., Any]:
     module_name, colon, name = target.partition(":")
     if not (module_name and colon and name):
         raise PlanError(f"scripted function {target!r} must be written package.module:callable")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
-    try:
-        found = getattr(importlib.import_module(module_name), name, None)
-    except ImportError as error:
-        raise PlanError(
-            f"scripted function {target!r}: {error}; it must be importable from the working directory"
-        ) from None
+    found = getattr(load_module(module_name, f"scripted function {target!r}"), name, None)
     if not callable(found):
         raise PlanError(f"scripted function {target!r}: {module_name} has no callable {name!r}")
     return found  # type: ignore[no-any-return]

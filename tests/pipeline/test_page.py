@@ -47,7 +47,7 @@ def test_text_is_shown_as_it_is_wherever_it_stands(text: str) -> None:
 
 def test_numbers_are_told_by_their_kind_and_nothing_by_a_dash() -> None:
     text = table(("n", "share", "none"), [(1234, 0.5, None)], bad=[(0, 1)])
-    assert '<td class="number">1,234</td><td class="number bad">0.500</td><td class="soft">–</td>' in text
+    assert '<td class="number">1,234</td><td class="number bad">0.500</td><td class="number soft">–</td>' in text
 
 
 def test_charts_of_nothing_are_empty_charts() -> None:

@@ -13,6 +13,7 @@ import pytest
 from pipeline import cli
 from pipeline.errors import EngineError, PlanError, RunError
 from pipeline.records import Candidate, Reject
+from pipeline.run import Driver
 from pipeline.store import Store
 
 if TYPE_CHECKING:
@@ -107,6 +108,44 @@ def test_rebuild_redoes_the_job_and_what_follows_and_keeps_the_rest(site: Site) 
         n: c for n, c in before.items() if n.startswith(("prompts", "generate"))
     }
     site.run(config)
+
+
+def test_a_recipe_that_made_nothing_gives_way_to_another(site: Site) -> None:
+    config = site.config(n=10)
+    config["engines"]["policy"]["function"] = "faults:fails"
+    with pytest.raises(EngineError):
+        site.run(config | {"max_attempts": 1})
+    config["engines"]["policy"]["function"] = "benchmarks.canned:policy"
+    driver = site.run(config)
+    assert driver.totals["generate"].rows_out == 20
+    config["jobs"][1]["sampling"]["n"] = 3
+    with pytest.raises(PlanError, match=r"job generate, fields\.sampling\.n: 2 -> 3"):
+        site.run(config)
+
+
+def test_a_job_may_be_called_as_a_file_of_the_run_is(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    config = site.config(n=4)
+    config["jobs"][1]["name"], config["jobs"][2]["name"] = "run", "report"
+    site.run(config)
+    assert cli.main(["report", str(site.folder / "runs/t")]) == 0
+    before = site.files()
+    site.run(config, rebuild="report")
+    assert site.files() == before
+
+
+def test_a_source_that_was_only_counted_gives_way_to_another(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = site.config(n=10)
+    monkeypatch.setattr(Driver, "run", _stopped)
+    with pytest.raises(KeyboardInterrupt):
+        site.run(config)
+    monkeypatch.undo()
+    assert [p.name for p in (site.folder / "runs/t/prompts").iterdir()] == ["index.json", "job.json"]
+    driver = site.run(config | {"shard_size": 3})
+    assert driver.totals["prompts"].shards == 4
+
+
+async def _stopped(driver: Driver) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_rebuild_that_is_refused_for_another_job_deletes_nothing(site: Site) -> None:

@@ -112,6 +112,9 @@ def test_the_commands_that_look_read_a_bucket(
     assert capsys.readouterr().out.endswith("a driver works on it\n")
     assert cli.main(["report", ROOT, "--json"]) == 0
     assert '"requests": 12' in capsys.readouterr().out
+    assert cli.main(["report", ROOT]) == 0
+    assert capsys.readouterr().out.endswith(f"look at {ROOT}/report.html\n")
+    assert "<h2>Pairs to read</h2>" in (Store(ROOT).read_text("report.html") or "")
     assert cli.main(["export", ROOT, "--format", "trl-dpo", "--to", str(site.folder)]) == 2
     assert "is not in the store of bucket/runs/t" in capsys.readouterr().err
     assert cli.main(["export", ROOT, "--format", "trl-dpo", "--to", "s3://bucket/out"]) == 0

@@ -306,3 +306,18 @@ def test_the_command_prints_where_it_wrote_and_what_was_left_out(site: Site) -> 
     assert (site.folder / "c.html").exists()
     code, _, error = site.command("calibrate", gold, "--to", str(site.folder / "c.txt"))
     assert (code, error.count("\n")) == (2, 1)
+
+
+def test_other_gold_items_or_judges_make_another_run_and_the_same_ones_go_on(site: Site) -> None:
+    def runs() -> list[str]:
+        return sorted(path.name for path in (site.folder / "runs").iterdir())
+
+    gold, to = written(site.folder / "g.jsonl", items(20)), str(site.folder / "c.json")
+    calibrate(gold, to, live(site))
+    calibrate(gold, to, live(site))
+    assert len(first := runs()) == 1
+    calibrate(written(site.folder / "g.jsonl", items(24)), to, live(site))
+    calibrate(gold, to, live(site, scale=[0, 4]))
+    assert len(runs()) == 3
+    calibrate(gold, to, live(site), name="mine")
+    assert set(runs()) > {"mine", *first}

@@ -1,0 +1,1 @@
+"""Worked examples: what the documentation shows, and the tests run."""
