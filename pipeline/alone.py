@@ -8,10 +8,10 @@ from typing import Any
 
 from pipeline.errors import PlanError
 from pipeline.plan import Plan, make_plan
-from pipeline.resume import totals_of
 from pipeline.run import finish_job
 from pipeline.stage import SourceIndex
 from pipeline.store import Store
+from pipeline.totals import totals_of
 from pipeline.worker import Worker
 
 NAME = "alone"

@@ -17,8 +17,8 @@ from rich.live import Live
 from rich.table import Table
 
 from pipeline.plan import Plan
-from pipeline.resume import Totals
 from pipeline.store import Store
+from pipeline.totals import Totals
 from pipeline.worker import Outcome
 
 PLAIN_EVERY_S = 10.0

@@ -6,7 +6,6 @@ import contextlib
 import json
 import sys
 from collections import Counter
-from dataclasses import fields
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -16,8 +15,8 @@ from rich.table import Table
 from pipeline.errors import PlanError, RunError
 from pipeline.lock import is_locked
 from pipeline.plan import Plan, make_plan
-from pipeline.resume import totals_of
 from pipeline.store import Store
+from pipeline.totals import totals_of
 
 
 def open_run(path: str) -> tuple[Plan, Store, int]:
@@ -58,8 +57,11 @@ def gather(path: str) -> dict[str, Any]:
     jobs = {}
     for name in plan.jobs:
         totals = totals_of(store, name)
-        numbers = {f.name: getattr(totals, f.name) for f in fields(totals)}
-        jobs[name] = {**numbers, "counts": dict(sorted(totals.counts.items())), "seconds": round(seconds[name], 1)}
+        jobs[name] = {
+            **totals.numbers(),
+            "counts": dict(sorted(totals.counts.items())),
+            "seconds": round(seconds[name], 1),
+        }
     return {"run": plan.config.name, "n_shards": n_shards, "jobs": jobs, "starts": starts}
 
 

@@ -3,41 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from dataclasses import dataclass, field
 
 from pipeline.errors import PlanError
 from pipeline.plan import Job, Plan, first_difference, recipe_json
 from pipeline.stage import SourceIndex, SourceStage
-from pipeline.store import Report, Store
-
-
-@dataclass
-class Totals:
-    """Sums of a job's shard reports."""
-
-    shards: int = 0
-    rows_in: int = 0
-    kept: int = 0
-    rejected: int = 0
-    rows_out: int = 0
-    tokens: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def add(self, report: Report) -> None:
-        """Adds one shard."""
-        self.shards += 1
-        for name in ("rows_in", "kept", "rejected", "rows_out", "tokens"):
-            setattr(self, name, getattr(self, name) + report[name])
-        self.counts.update(report["counts"])
-
-
-def totals_of(store: Store, job: str) -> Totals:
-    """Sums of the footers of a job's shards."""
-    totals = Totals()
-    for shard in store.done(job):
-        totals.add(store.report(job, shard))
-    return totals
+from pipeline.store import Store
 
 
 def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
@@ -48,8 +18,8 @@ def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
         for name, job in reversed(list(plan.jobs.items())):  # a kill half-way leaves what fits together
             if name == rebuild or rebuild in job.inputs:
                 _forget(store, name)
-    folders = [f for f in store.names() if f.split(".")[0] in plan.jobs]
-    store.sweep([*folders, ""])
+    if store.is_local:  # an object is whole or not there
+        store.sweep([*(f for f in store.names() if f.split(".")[0] in plan.jobs), ""])
     for name, job in plan.jobs.items():
         _check_recipe(store, name, job)
     for name, job in plan.jobs.items():

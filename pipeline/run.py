@@ -24,10 +24,11 @@ from pipeline.lock import lock
 from pipeline.plan import Job, Plan, make_plan
 from pipeline.progress import Progress
 from pipeline.records import Reject
-from pipeline.resume import Totals, load_index, prepare, totals_of
+from pipeline.resume import load_index, prepare
 from pipeline.schedule import Schedule, Unit, phases
 from pipeline.stage import SourceIndex, Stage, Summary
 from pipeline.store import Store, table_name, to_table
+from pipeline.totals import Totals, keep, reports, totals_of
 from pipeline.worker import Outcome
 
 GRACE_S = 7.0  # to drain after a signal; the promise is 10, and stopping Ray takes one or two
@@ -52,7 +53,7 @@ class Driver:
         """Works every unit that is not there yet. Raises Interrupted, RunError, EngineError or PlanError."""
         for job in self.plan.jobs.values():
             self._check_rejects(job)
-        if all(len(self.store.done(name)) == len(self.index.slices) for name in self.plan.jobs):
+        if all(totals.shards == len(self.index.slices) for totals in self.totals.values()):
             self._finish_jobs()
             return
         executor = self._executor()
@@ -60,7 +61,7 @@ class Driver:
         try:
             staged, opened = self._staged(executor), set[str]()
             for names in phases(self.plan, staged):
-                done = {name: self.store.done(name) for name in self.plan.jobs}
+                done = {name: totals.done for name, totals in self.totals.items()}
                 schedule = Schedule(self.plan, names, done, len(self.index.slices))
                 if schedule.over:
                     continue
@@ -90,8 +91,7 @@ class Driver:
         self.progress.say(f"deciding: {job.name}")
         data = Dataset[Any](len(self.index.slices), functools.partial(executor.look, job.name))
         for outcome in decide(self.plan, job, self.store, data):
-            self.totals[job.name].add(outcome.report)
-            self.progress.log(outcome)
+            self._book(outcome)
 
     def _executor(self) -> Executor:
         if self.plan.config.executor == "local":
@@ -169,9 +169,14 @@ class Driver:
                 ) from None
             return
         schedule.finished(unit)
-        self.totals[unit[0]].add(outcome.report)
-        self.progress.log(outcome)
+        self._book(outcome)
         self._check_rejects(self.plan.jobs[unit[0]])
+
+    def _book(self, outcome: Outcome) -> None:
+        totals = self.totals[outcome.job]
+        totals.add(outcome.shard, outcome.report)
+        keep(self.store, outcome.job, totals)
+        self.progress.log(outcome)
 
     def _check_rejects(self, job: Job) -> None:
         totals, limit = self.totals[job.name], self.plan.config.max_reject_rate
@@ -198,7 +203,7 @@ def finish_job(plan: Plan, store: Store, job: Job, totals: Mapping[str, Totals],
     summary = Summary(
         run=plan.config.name,
         job=job.name,
-        shards={store.shard_file(i): store.report(job.name, i)["rows_out"] for i in shards},
+        shards={store.shard_file(i): report["rows_out"] for i, report in reports(store, job.name, shards)},
         counts={n: {**totals[n].counts, "rows_in": totals[n].rows_in, "rows_out": totals[n].rows_out} for n in line},
         recipes={name: each.recipe for name, each in line.items()},
         first_rows=tuple(to_table(job.table, first).to_pylist()),
@@ -236,5 +241,7 @@ def execute(
         totals = {name: totals_of(store, name) for name in plan.jobs}
         with Progress(plan, store, plain, quiet) as progress:
             driver = Driver(plan, data, store, index, totals, progress, make_engine)
+            for name in plan.jobs:
+                keep(store, name, totals[name])
             asyncio.run(driver.run())
     return driver

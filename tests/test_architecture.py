@@ -30,7 +30,7 @@ LAYERS = [
     {"vllm_pooling"},
     {"engines"},
     {"plan", "watchdog"},
-    {"worker", "schedule", "resume", "lock", "decide"},
+    {"worker", "schedule", "resume", "lock", "decide", "totals"},
     {"executor", "replica", "progress"},
     {"executors"},
     {"run", "report"},

@@ -23,7 +23,7 @@ from pipeline.engine import EngineConfig, Resources
 from pipeline.errors import EngineDied, EngineError, PlanError
 from pipeline.executors.ray_data import look_at_shards
 from pipeline.plan import Plan
-from pipeline.replica import Replica, Setup, run_task
+from pipeline.replica import Replica, Setup, task_worker
 from pipeline.stage import SourceIndex
 from pipeline.store import Store
 from pipeline.worker import Outcome
@@ -44,7 +44,7 @@ class RayExecutor:
     """See the module's text. `data` is the config as read: workers build the plan themselves, none travels pickled."""
 
     def __init__(self, plan: Plan, data: dict[str, Any], store: Store, index: SourceIndex) -> None:
-        self.plan = plan
+        self.plan, self._root = plan, store.root
         self._seats: dict[str, list[_Seat]] = {}
         self._watchers: set[asyncio.Task[None]] = set()
         try:
@@ -53,11 +53,12 @@ class RayExecutor:
             raise KeyboardInterrupt from None
         self._cpus = max(1, int(_cluster().get("CPU", 1)))
         self._n_shards = len(index.slices)
-        self._setup = ray.put(Setup(data, store.root, index, os.getcwd()))
+        # in a list, so that Ray leaves it alone: a task process takes it once, not a task
+        self._setup = [ray.put(Setup(data, store.root, index, os.getcwd()))]
         # A replica reads no source. What it is made of travels by value: an object could be lost before a restart.
         no_index = SourceIndex(rows=0, content="", stamp="", slices=())
         self._replica_setup = Setup(data, store.root, no_index, os.getcwd())
-        self._task = ray.remote(num_cpus=0, max_retries=0)(run_task)
+        self._task = ray.remote(num_cpus=0, max_retries=0)(_run_task).remote
 
     async def open(self, engines: Iterable[str]) -> None:
         """See Executor."""
@@ -95,7 +96,7 @@ class RayExecutor:
         """See Executor."""
         aliases = self.plan.jobs[job].stage.engines()
         if not aliases:
-            return await self._guard(self._task.remote(self._setup, job, shard), job, shard)
+            return await self._guard(self._task(self._setup, self._root, job, shard), job, shard)
         living = [seat for seat in self._seats[aliases[0]] if seat.alive]
         if not living:
             raise EngineDied(f"job {job}, shard {shard}: no replica of engine {aliases[0]} lives at the moment")
@@ -123,7 +124,7 @@ class RayExecutor:
 
     def look(self, job: str, look: Look) -> Iterator[tuple[int, Columns]]:
         """See Executor; through Ray Data."""
-        return look_at_shards(self._setup, job, look, self._n_shards, self._cpus)
+        return look_at_shards((self._root, self._setup), job, look, self._n_shards, self._cpus)
 
     def _revive(self, seat: _Seat) -> None:
         """Takes a replica out until it answers again; Ray restarts its process meanwhile."""
@@ -170,6 +171,11 @@ class RayExecutor:
                     for name, value in (await asyncio.wait_for(seat.actor.stats.remote(), 5)).items():
                         total[name] = total.get(name, 0) + value
         return totals
+
+
+def _run_task(setup: list[Any], root: str, job: str, shard: int) -> Outcome:
+    """One shard of a job without an engine."""
+    return asyncio.run(task_worker(root, lambda: ray.get(setup[0])).run(job, shard))
 
 
 def _connect(address: str | None, engines: Iterable[EngineConfig]) -> None:
