@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import PlanError
+from pipeline.finish import finish_job
 from pipeline.plan import Plan, make_plan
-from pipeline.run import finish_job
 from pipeline.stage import SourceIndex
 from pipeline.store import Store
 from pipeline.totals import totals_of

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pipeline.metrics import UNDER_WAY
 from pipeline.plan import Plan
 from pipeline.store import Store
 from pipeline.totals import Totals
@@ -91,7 +92,7 @@ class Progress:
     def engines(self, stats: Mapping[str, Mapping[str, float]]) -> None:
         """Counters of engines that are about to be closed."""
         for alias, counters in stats.items():
-            self.engine_stats[alias] = dict(counters)
+            self.engine_stats[alias] = {name: n for name, n in counters.items() if name not in UNDER_WAY}
 
     def tick(self, totals: Mapping[str, Totals], n_shards: int) -> None:
         """Redraws, or prints a line now and then."""

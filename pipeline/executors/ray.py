@@ -7,11 +7,10 @@ retries a shard on a replica that lives (spec engines §3), so work is never pin
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,8 @@ from pipeline.dataset import Columns, Look
 from pipeline.engine import EngineConfig, Resources
 from pipeline.errors import EngineDied, EngineError, PlanError
 from pipeline.executors.ray_data import look_at_shards
+from pipeline.executors.ray_metrics import RayMetrics
+from pipeline.metrics import Sample
 from pipeline.plan import Plan
 from pipeline.replica import Replica, Setup, task_worker
 from pipeline.stage import SourceIndex
@@ -47,6 +48,7 @@ class RayExecutor:
         self.plan, self._root = plan, store.root
         self._seats: dict[str, list[_Seat]] = {}
         self._watchers: set[asyncio.Task[None]] = set()
+        self._metrics = RayMetrics()
         try:
             _connect(plan.config.address, plan.engines.values())
         except SystemExit:  # what ray.init makes of a SIGTERM
@@ -164,13 +166,19 @@ class RayExecutor:
     async def stats(self) -> dict[str, dict[str, float]]:
         """See Executor."""
         totals: dict[str, dict[str, float]] = {}
-        for alias, seats in self._seats.items():
+        for alias, seats in list(self._seats.items()):
             total = totals.setdefault(alias, {})
-            for seat in seats:
-                with contextlib.suppress(RayError, TimeoutError):
-                    for name, value in (await asyncio.wait_for(seat.actor.stats.remote(), 5)).items():
-                        total[name] = total.get(name, 0) + value
+            asked = (asyncio.wait_for(seat.actor.stats.remote(), 5) for seat in seats)
+            for told in await asyncio.gather(*asked, return_exceptions=True):
+                if isinstance(told, BaseException):
+                    continue  # a replica that is dead or too busy to answer
+                for name, value in told.items():
+                    total[name] = total.get(name, 0) + value
         return totals
+
+    def tell(self, samples: Sequence[Sample]) -> None:
+        """See Executor."""
+        self._metrics.send(samples)
 
 
 def _run_task(setup: list[Any], root: str, job: str, shard: int) -> Outcome:

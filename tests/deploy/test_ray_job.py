@@ -1,4 +1,4 @@
-"""`ray job submit` of the entrypoint that deploy/rayjob.yaml names, on a cluster of this machine."""
+"""`ray job submit` of the entrypoint that deploy/rayjob.yaml names, on a cluster of this machine; its metrics port."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
+from pipeline.metrics import METRICS
 
 if TYPE_CHECKING:
     from tests.conftest import Site
@@ -73,6 +75,7 @@ def head(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Head]:
         for name, value in {
             **{each["name"]: each["value"] for each in container["env"]},
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64, "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_metrics_report_interval_ms": "1000",
             "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests/pipeline"))),
         }.items():  # fmt: skip
             monkeypatch.setenv(name, value)
@@ -159,3 +162,28 @@ def test_a_submitted_run_ends_with_its_code_and_one_that_was_stopped_goes_on(sit
     assert wrong.returncode == 1
     assert head.job("wrong")["driver_exit_code"] == 2
     assert "unknown key 'seeds'" in head.job("wrong")["message"]
+
+
+def test_ray_exports_the_metrics_of_a_run_under_their_names(site: Site, head: Head) -> None:
+    parser = pytest.importorskip("prometheus_client.parser")
+    policy = {"kind": "scripted", "function": "faults:held", "resources": {"cpus": 0.5}}
+    judge = {"kind": "scripted", "function": "benchmarks.canned:judge", "resources": {"cpus": 0.5}}
+    config = site.config(n=24, executor="ray", engines={"policy": policy, "judge": judge})
+    assert head.submit("night", entrypoint(site.save(config), site.folder / "runs"), "--no-wait").returncode == 0
+    deadline = time.monotonic() + 120
+    told: dict[tuple[str, str], float] = {}
+    while not told.get(("ray_prefsynth_engine_running", "policy")):
+        assert time.monotonic() < deadline, sorted(told)
+        assert head.job("night")["status"] in ("PENDING", "RUNNING")
+        time.sleep(1)
+        with urllib.request.urlopen(f"{head.metrics}/metrics", timeout=30) as answer:
+            families = list(parser.text_string_to_metric_families(answer.read().decode()))
+        ours = [s for family in families for s in family.samples if "prefsynth" in s.name]
+        told = {(s.name, s.labels.get("prefsynth_job") or s.labels["engine"]): s.value for s in ours}
+    (site.folder / "go").touch()
+    names = {name.removeprefix("ray_") for name, _ in told}
+    assert names <= set(METRICS)
+    assert {"prefsynth_shards_total", "prefsynth_rows_out_total", "prefsynth_shards_left"} <= names
+    assert told["ray_prefsynth_shards_left", "generate"] == 6
+    assert told["ray_prefsynth_shards_total", "prompts"] == 6
+    assert head.ended("night")["status"] == "SUCCEEDED"
