@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -98,3 +99,33 @@ def test_ranges_hold_every_number_once(shards: set[int]) -> None:
     ranges = list(totals._ranges(shards))
     assert [n for first, last in ranges for n in range(first, last + 1)] == sorted(shards)
     assert all(later[0] > earlier[1] + 1 for earlier, later in itertools.pairwise(ranges))
+
+
+def asked(site: Site, name: str, n: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """What a start asks of the store, of a run that has all its shards but one."""
+    config = site.config(name=name, jobs=[{**site.config()["jobs"][0], "path": str(site.prompts(n))}])
+    store = site.run(config).store
+    os.unlink(store.path("prompts", store.shard_file(0)))
+    site.run(config)
+    os.unlink(store.path("prompts", store.shard_file(0)))
+    calls: Counter[str] = Counter()
+    with monkeypatch.context() as patch:
+        for method in ("_list", "exists", "report", "read", "_put"):
+            original = getattr(Store, method)
+
+            def counted(self: Store, *given: object, method: str = method, original: Any = original) -> Any:
+                calls[method] += 1
+                return original(self, *given)
+
+            patch.setattr(Store, method, counted)
+        site.run(config)
+    return calls
+
+
+def test_a_start_asks_no_more_of_the_store_for_a_long_run_than_for_a_short_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(totals, "KEEP_EVERY", 4)
+    monkeypatch.setattr(totals.keep, "__defaults__", (4,))
+    short, long = (asked(site, name, n, monkeypatch) for name, n in (("short", 32), ("long", 320)))
+    assert short == long
