@@ -114,10 +114,10 @@ def _cluster() -> Iterator[str]:
     """Address of a cluster of several nodes on this machine."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         for _ in range(NODES - 1):
-            cluster.add_node(num_cpus=4)
+            cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
         yield cluster.address
     finally:
@@ -125,7 +125,7 @@ def _cluster() -> Iterator[str]:
 
 
 def _config(folder: Path, processes: int, each: int, address: str) -> dict[str, Any]:
-    resources = {"replicas": processes, "slots": 2 * each, "cpus": 1}
+    resources = {"replicas": processes, "slots": 2 * each, "cpus": 0.25}
     engine = {"kind": "scripted", "resources": resources}
     return {
         "name": "replicas",
