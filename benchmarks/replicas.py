@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import psutil
 
 from benchmarks.figures import Figure, Usage, Watch, events, synth, word_problems
-from benchmarks.slow_answers import IN_A_PROCESS, RATE
+from benchmarks.slow_answers import IN_A_PROCESS, RATE, SLOWER
 
 LADDER = (1, 8, 32, 64)
 PER_PROCESS = 8
@@ -38,21 +38,24 @@ def run() -> list[Figure]:
     ]
 
 
-def measure(replicas: int, seconds: int = SECONDS) -> dict[str, float]:
-    """Efficiency, requests/s and CPU seconds per 1,000 requests of one step of the ladder."""
+def measure(replicas: int, seconds: float = SECONDS, slower: float = 1) -> dict[str, float]:
+    """Efficiency, requests/s and CPU seconds per 1,000 requests of one step of the ladder.
+
+    slower: all latencies are so many times as long, and as many times fewer requests/s are the ideal.
+    """
     processes = -(-replicas // PER_PROCESS)
     each = replicas // processes
     prompts = int(replicas * RATE * seconds / 2 / SHARD + 1) * SHARD
     with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         word_problems(folder / "prompts.jsonl", prompts)
-        with _environment(name, each), _cluster() as address:
+        with _environment(name, each, slower), _cluster() as address:
             synth(_config(folder, processes, each, address), folder, watched=ByRole)
         ends = sorted(e["at"] for e in events(folder, "replicas") if e["event"] == "shard" and e["job"] != "prompts")
     first, last = (int(len(ends) * share) for share in STEADY)
     rate = (last - first) * SHARD / (ends[last] - ends[first])
     cpu = {f"{role} CPU-s per 1,000": round(s / (2 * prompts / 1000), 3) for role, s in sorted(ByRole.seconds.items())}
-    return {"efficiency": round(rate / (replicas * RATE), 3), "requests/s": round(rate), **cpu}
+    return {"efficiency": round(rate * slower / (replicas * RATE), 3), "requests/s": round(rate), **cpu}
 
 
 class ByRole(Watch):
@@ -92,10 +95,10 @@ class ByRole(Watch):
 
 
 @contextlib.contextmanager
-def _environment(folder: str, each: int) -> Iterator[None]:
+def _environment(folder: str, each: int, slower: float) -> Iterator[None]:
     wanted = {
-        IN_A_PROCESS: str(each), "RAY_TMPDIR": folder, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64,
-        "RAY_USAGE_STATS_ENABLED": "0",
+        IN_A_PROCESS: str(each), SLOWER: str(slower), "RAY_TMPDIR": folder,
+        "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64, "RAY_USAGE_STATS_ENABLED": "0",
     }  # fmt: skip
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)

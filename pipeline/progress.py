@@ -23,6 +23,7 @@ from pipeline.totals import Totals
 from pipeline.worker import Outcome
 
 PLAIN_EVERY_S = 10.0
+LINES = 2000  # of the log, to an object
 
 
 class Progress:
@@ -59,8 +60,8 @@ class Progress:
         if self._log:
             with contextlib.suppress(OSError):
                 self._log.close()
-        elif self._lines:
-            self.store.write_text("".join(self._lines), f"log-{time.time_ns()}.jsonl")
+        else:
+            self._leave_lines()
 
     def say(self, text: str) -> None:
         """One line to the reader."""
@@ -149,3 +150,12 @@ class Progress:
                 self._log.flush()
         else:
             self._lines.append(line)
+            if len(self._lines) >= LINES:
+                self._leave_lines()
+
+    def _leave_lines(self) -> None:
+        """Puts the log so far where nothing can be appended to a file: an object of its own."""
+        if self._lines:
+            with contextlib.suppress(OSError):  # the store is away: a shard will tell, and these lines wait
+                self.store.write_text("".join(self._lines), f"log-{time.time_ns()}.jsonl")
+                self._lines.clear()

@@ -16,7 +16,7 @@ from pipeline.errors import PlanError, RunError
 from pipeline.lock import is_locked
 from pipeline.plan import Plan, make_plan
 from pipeline.store import Store
-from pipeline.totals import totals_of
+from pipeline.totals import all_totals
 
 
 def open_run(path: str) -> tuple[Plan, Store, int]:
@@ -55,8 +55,7 @@ def gather(path: str) -> dict[str, Any]:
         elif event["event"] == "end":
             starts.append({k: v for k, v in event.items() if k != "event"})
     jobs = {}
-    for name in plan.jobs:
-        totals = totals_of(store, name)
+    for name, totals in all_totals(store, list(plan.jobs)).items():
         jobs[name] = {
             **totals.numbers(),
             "counts": dict(sorted(totals.counts.items())),

@@ -30,7 +30,7 @@ from pipeline.resume import load_index, prepare
 from pipeline.schedule import Schedule, Unit, phases
 from pipeline.stage import SourceIndex
 from pipeline.store import Store, table_name
-from pipeline.totals import Totals, keep, totals_of
+from pipeline.totals import Totals, all_totals, keep
 from pipeline.worker import Outcome
 
 GRACE_S = 7.0  # to drain after a signal; the promise is 10, and stopping Ray takes one or two
@@ -235,7 +235,7 @@ def execute(
         prepare(plan, store, rebuild)
         store.write_text(json.dumps(data, indent=1, ensure_ascii=False), "run.json")  # for status, show, report
         index = load_index(plan, store)
-        totals = {name: totals_of(store, name) for name in plan.jobs}
+        totals = all_totals(store, list(plan.jobs))
         with Progress(plan, store, plain, quiet) as progress:
             driver = Driver(plan, data, store, index, totals, progress, make_engine)
             for name in plan.jobs:

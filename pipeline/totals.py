@@ -62,6 +62,12 @@ def totals_of(store: Store, job: str) -> Totals:
     return totals
 
 
+def all_totals(store: Store, jobs: Sequence[str]) -> dict[str, Totals]:
+    """The sums of several jobs; an object store lists a thousand names at a time, so all are listed at once."""
+    with ThreadPoolExecutor(max(1, len(jobs))) as pool:
+        return dict(zip(jobs, pool.map(lambda job: totals_of(store, job), jobs), strict=True))
+
+
 def reports(store: Store, job: str, shards: Sequence[int]) -> Iterator[tuple[int, Report]]:
     """(shard, its report), many read at once. Raises RunError where a file is none of ours."""
     if len(shards) < READERS:
