@@ -12,16 +12,16 @@ from pipeline.store import Store
 
 def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
     """Removes leftovers and jobs to redo; refuses a run whose recipes differ. Raises PlanError with field and values."""
-    if rebuild:
-        if rebuild not in plan.jobs:
-            raise PlanError(f"--rebuild {rebuild}: no such job; jobs: {', '.join(plan.jobs)}")
-        for name, job in reversed(list(plan.jobs.items())):  # a kill half-way leaves what fits together
-            if name == rebuild or rebuild in job.inputs:
-                _forget(store, name)
+    if rebuild and rebuild not in plan.jobs:
+        raise PlanError(f"--rebuild {rebuild}: no such job; jobs: {', '.join(plan.jobs)}")
+    redone = [name for name, job in plan.jobs.items() if rebuild and (name == rebuild or rebuild in job.inputs)]
+    for name, job in plan.jobs.items():  # before anything is deleted
+        if name not in redone:
+            _check_recipe(store, name, job)
+    for name in reversed(redone):  # a kill half-way leaves what fits together
+        _forget(store, name)
     if store.is_local:  # an object is whole or not there
         store.sweep([*(f for f in store.names() if f.split(".")[0] in plan.jobs), ""])
-    for name, job in plan.jobs.items():
-        _check_recipe(store, name, job)
     for name, job in plan.jobs.items():
         if store.read_text(name, "job.json") is None:
             store.write_text(recipe_json(job), name, "job.json")

@@ -110,6 +110,16 @@ def test_rebuild_redoes_the_job_and_what_follows_and_keeps_the_rest(site: Site) 
     site.run(config)
 
 
+def test_a_rebuild_that_is_refused_for_another_job_deletes_nothing(site: Site) -> None:
+    config = site.config(n=10)
+    site.run(config)
+    whole = site.files()
+    config["jobs"][1]["sampling"]["n"] = 3
+    with pytest.raises(PlanError, match=r"job generate, fields\.sampling\.n: 2 -> 3"):
+        site.run(config, rebuild="rate")
+    assert site.files() == whole
+
+
 def test_rebuild_of_an_unknown_job_lists_the_jobs(site: Site) -> None:
     site.run(site.config(n=4))
     with pytest.raises(PlanError, match="--rebuild rat: no such job; jobs: prompts, generate, rate, pair_responses"):
