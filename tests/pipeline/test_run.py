@@ -328,15 +328,8 @@ def test_where_nothing_can_be_appended_the_log_is_left_in_parts_and_read_as_one(
     whole = report.gather(site.run(site.config(n=24, name="whole")).store.root)
     monkeypatch.setattr(Store, "__init__", as_object_store)
     monkeypatch.setattr(run, "lock", lambda store: contextlib.nullcontext())
-    for job in (
-        "parts",
-        "parts/prompts",
-        "parts/generate",
-        "parts/rate",
-        "parts/pair_responses",
-        "parts/pair_responses.rejects",
-    ):
-        (site.folder / f"runs/parts{job}").mkdir()  # folders are what object stores do not need
+    for table in ("prompts", "generate", "rate", "pair_responses", "pair_responses.rejects"):
+        (site.folder / "runs/parts" / table).mkdir(parents=True)  # object stores need no folders
     store = site.run(site.config(n=24, name="parts")).store
     parts = [name for name in store.names() if name.startswith("log-")]
     assert len(parts) > 4
