@@ -135,3 +135,40 @@ def test_the_dashboard_asks_in_promql(tmp_path: Path) -> None:
     file = tmp_path / "rules.json"  # JSON is YAML
     file.write_text(json.dumps({"groups": [{"name": "t", "rules": rules}]}), encoding="utf-8")
     subprocess.run([promtool, "check", "rules", str(file)], check=True, capture_output=True)
+
+
+class Noted:
+    """One of Ray's metrics that keeps what it is told."""
+
+    kind = ""
+
+    def __init__(self, name: str, description: str, tag_keys: tuple[str, ...]) -> None:
+        assert description
+        self.name, self.tag_keys = name, tag_keys
+
+    def told(self, value: float, tags: dict[str, str]) -> None:
+        assert set(tags) == set(self.tag_keys)
+        TOLD.append((self.kind, self.name, value))
+
+
+TOLD: list[tuple[str, str, float]] = []
+
+
+def test_ray_counters_take_what_was_added_and_its_gauges_what_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from pipeline.executors import ray_metrics
+
+    TOLD.clear()
+    monkeypatch.setattr(ray_metrics, "Counter", type("Counter", (Noted,), {"kind": "inc", "inc": Noted.told}))
+    monkeypatch.setattr(ray_metrics, "Gauge", type("Gauge", (Noted,), {"kind": "set", "set": Noted.told}))
+    sender = ray_metrics.RayMetrics()
+    labels = (("run", "t"), ("engine", "policy"))
+    for requests, running in ((5.0, 2.0), (5.0, 0.0), (9.0, 1.0), (3.0, 1.0)):  # at last: another engine
+        sender.send(
+            [
+                Sample("prefsynth_engine_requests_total", labels, requests),
+                Sample("prefsynth_engine_running", labels, running),
+            ]
+        )
+    assert [value for kind, name, value in TOLD if (kind, name) == ("inc", "prefsynth_engine_requests")] == [5, 4, 3]
+    assert [value for kind, name, value in TOLD if (kind, name) == ("set", "prefsynth_engine_running")] == [2, 0, 1, 1]
