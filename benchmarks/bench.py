@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib
+import inspect
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,9 @@ TABLES = (
     "framework",
     "generate_vs_raw",
     "driver_memory",
+    "driver_load",
+    "resume",
+    "replicas",
     "quickstart",
     "abacus",
     "rationales",
@@ -68,11 +72,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tables", nargs="*", choices=[[], *TABLES], help=f"default: all of {', '.join(TABLES)}")
     parser.add_argument("--show", action="store_true", help="print the results that are there, measure nothing")
+    parser.add_argument("--prompts", type=int, help="size of the input, where a table has one (`run(prompts)`)")
     options = parser.parse_args()
     if not options.show:
         for name in options.tables or TABLES:
             module = importlib.import_module(f"benchmarks.{name}")
-            merge(module.run(), f"make bench ARGS={name}")
+            sized = options.prompts and "prompts" in inspect.signature(module.run).parameters
+            figures = module.run(options.prompts) if sized else module.run()
+            merge(
+                figures, f'make bench ARGS="{name} --prompts {options.prompts}"' if sized else f"make bench ARGS={name}"
+            )
     show()
 
 

@@ -8,7 +8,7 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import yaml
@@ -32,6 +32,7 @@ class Usage:
     """CPU seconds of a process and all its descendants, dead or alive, and samples of the first one's memory."""
 
     cpu_seconds: float = 0.0
+    first_cpu: float = 0.0  # seconds of the first process alone
     rss_mb: list[float] = field(default_factory=list)
 
 
@@ -70,23 +71,29 @@ class Watch:
         self._stop.set()
         self._thread.join()
         self.usage.cpu_seconds = sum(self._seen.values())
+        self.usage.first_cpu = max([s for (pid, _), s in self._seen.items() if pid == self._root.pid], default=0.0)
         return self.usage
 
 
 def synth(config: dict[str, Any], folder: Path, *arguments: str, watched: type[Watch] = Watch) -> Usage:
     """`prefsynth run` on a config in its own process. Raises CalledProcessError with its output."""
-    file = folder / f"{config['name']}.yaml"
-    file.write_text(yaml.safe_dump({**config, "runs_dir": str(folder / "runs")}), encoding="utf-8")
-    command = [sys.executable, "-m", "pipeline.cli", "run", str(file), "--plain", *arguments]
     with (folder / "output.txt").open("w+", encoding="utf-8") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        process = start_synth({**config, "runs_dir": str(folder / "runs")}, folder, output, *arguments)
         watch = watched(process.pid)
         code = process.wait()
         usage = watch.end()
         if code:
             output.seek(0)
-            raise subprocess.CalledProcessError(code, command, output.read()[-2000:])
+            raise subprocess.CalledProcessError(code, process.args, output.read()[-2000:])
     return usage
+
+
+def start_synth(config: dict[str, Any], folder: Path, output: IO[str], *arguments: str) -> subprocess.Popen[bytes]:
+    """Starts `prefsynth run` on a config; what it says goes to `output`."""
+    file = folder / f"{config['name']}.yaml"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    command = [sys.executable, "-m", "pipeline.cli", "run", str(file), "--plain", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
 
 
 def events(folder: Path, name: str) -> list[dict[str, Any]]:

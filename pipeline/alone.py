@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import PlanError
+from pipeline.finish import finish_job
 from pipeline.plan import Job, Plan, make_plan
 from pipeline.records import Record
-from pipeline.resume import totals_of
-from pipeline.run import finish_job
 from pipeline.stage import SourceIndex, Summary
 from pipeline.store import Report, Store
+from pipeline.totals import totals_of
 from pipeline.worker import Worker
 
 NAME = "alone"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from pipeline.dataset import Columns, Look
+from pipeline.metrics import Sample
 from pipeline.worker import Outcome
 
 
@@ -38,6 +39,10 @@ class Executor(Protocol):
 
     async def stop(self) -> None:
         """Stops everything that is left."""
+        ...
+
+    def tell(self, samples: Sequence[Sample]) -> None:
+        """Hands the run's metrics to an exporter of its own, if it has one."""
         ...
 
     async def stats(self) -> dict[str, dict[str, float]]:

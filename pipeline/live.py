@@ -23,6 +23,7 @@ class LiveEngine:
         self.opening_seconds = 0.0
         self._engine: Engine | None = None
         self._lock = asyncio.Lock()
+        self._under_way = 0  # answers asked for and not given
 
     async def open(self) -> Engine:
         """The living engine, started if need be. Raises EngineError."""
@@ -34,8 +35,9 @@ class LiveEngine:
                     self.opening_seconds += time.monotonic() - started
         return self._engine
 
-    async def _call(self, call: Callable[[Engine], Awaitable[T]]) -> T:
+    async def _call(self, answers: int, call: Callable[[Engine], Awaitable[T]]) -> T:
         engine = self._engine or await self.open()
+        self._under_way += answers
         try:
             return await call(engine)
         except EngineDied:
@@ -43,22 +45,24 @@ class LiveEngine:
                 self._engine = None
                 await engine.close()
             raise
+        finally:
+            self._under_way -= answers
 
     async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """See Engine."""
-        return await self._call(lambda engine: engine.generate(requests))
+        return await self._call(sum(r.sampling.n for r in requests), lambda engine: engine.generate(requests))
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
         """See Engine."""
-        return await self._call(lambda engine: engine.score(requests))
+        return await self._call(len(requests), lambda engine: engine.score(requests))
 
     async def reward(self, requests: Sequence[RewardRequest]) -> list[list[float]]:
         """See Engine."""
-        return await self._call(lambda engine: engine.reward(requests))
+        return await self._call(len(requests), lambda engine: engine.reward(requests))
 
     async def embed(self, texts: Sequence[str]) -> np.ndarray:
         """See Engine."""
-        return await self._call(lambda engine: engine.embed(texts))
+        return await self._call(len(texts), lambda engine: engine.embed(texts))
 
     async def close(self) -> None:
         """Closes the engine if it is open."""
@@ -67,9 +71,13 @@ class LiveEngine:
             await engine.close()
 
     def stats(self) -> dict[str, float]:
-        """Counters of the engine that lives now, and the seconds spent opening engines."""
+        """Counters of the engine that lives now, the seconds spent opening engines, and how many answers are being made
+        (running) or are asked for beyond the engine's batch (waiting)."""
         own = self._engine.stats() if self._engine else {}
-        return {**own, "opening_seconds": self.opening_seconds}
+        batch = self.config.batch()
+        running = self._under_way if batch is None else min(self._under_way, batch)
+        waiting = self._under_way - running
+        return {**own, "opening_seconds": self.opening_seconds, "running": running, "waiting": waiting}
 
 
 class CountedEngine:

@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pipeline.metrics import UNDER_WAY
 from pipeline.plan import Plan
-from pipeline.resume import Totals
 from pipeline.store import Store
+from pipeline.totals import Totals
 from pipeline.worker import Outcome
 
 PLAIN_EVERY_S = 10.0
+LINES = 2000  # of the log, to an object
 
 
 class Progress:
@@ -58,8 +60,8 @@ class Progress:
         if self._log:
             with contextlib.suppress(OSError):
                 self._log.close()
-        elif self._lines:
-            self.store.write_text("".join(self._lines), f"log-{time.time_ns()}.jsonl")
+        else:
+            self._leave_lines()
 
     def say(self, text: str) -> None:
         """One line to the reader."""
@@ -94,7 +96,7 @@ class Progress:
     def engines(self, stats: Mapping[str, Mapping[str, float]]) -> None:
         """Counters of engines that are about to be closed."""
         for alias, counters in stats.items():
-            self.engine_stats[alias] = dict(counters)
+            self.engine_stats[alias] = {name: n for name, n in counters.items() if name not in UNDER_WAY}
 
     def tick(self, totals: Mapping[str, Totals], n_shards: int) -> None:
         """Redraws, or prints a line now and then."""
@@ -151,3 +153,12 @@ class Progress:
                 self._log.flush()
         else:
             self._lines.append(line)
+            if len(self._lines) >= LINES:
+                self._leave_lines()
+
+    def _leave_lines(self) -> None:
+        """Puts the log so far where nothing can be appended to a file: an object of its own."""
+        if self._lines:
+            with contextlib.suppress(OSError):  # the store is away: a shard will tell, and these lines wait
+                self.store.write_text("".join(self._lines), f"log-{time.time_ns()}.jsonl")
+                self._lines.clear()

@@ -5,11 +5,10 @@ Nothing here knows which cluster it is; the executor makes actors and tasks of i
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -100,15 +99,11 @@ class Replica:
 _worker: tuple[str, Worker] | None = None  # of this task process, which Ray uses again for the next task
 
 
-def task_worker(setup: Setup) -> Worker:
-    """This task process as a worker without engines."""
+def task_worker(root: str, fetch: Callable[[], Setup]) -> Worker:
+    """This task process as a worker without engines. `fetch` is called once: the index of a long run weighs megabytes."""
     global _worker
-    if _worker is None or _worker[0] != setup.root:
+    if _worker is None or _worker[0] != root:
+        setup = fetch()
         plan, store = setup.enter()
-        _worker = (setup.root, Worker(plan, store, {}, setup.index))
+        _worker = (root, Worker(plan, store, {}, setup.index))
     return _worker[1]
-
-
-def run_task(setup: Setup, job: str, shard: int) -> Outcome:
-    """Runs one shard of a job without an engine."""
-    return asyncio.run(task_worker(setup).run(job, shard))

@@ -8,7 +8,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -18,8 +17,8 @@ from rich.table import Table
 from pipeline.errors import PlanError, RunError
 from pipeline.lock import is_locked
 from pipeline.plan import Plan, make_plan
-from pipeline.resume import totals_of
 from pipeline.store import Store
+from pipeline.totals import all_totals
 
 
 def open_run(path: str) -> tuple[Plan, Store, int]:
@@ -68,11 +67,9 @@ def gather(path: str) -> dict[str, Any]:
         elif event["event"] == "end":
             starts.append({k: v for k, v in event.items() if k != "event"})
     jobs = {}
-    for name in plan.jobs:
-        totals = totals_of(store, name)
-        numbers = {f.name: getattr(totals, f.name) for f in fields(totals)}
+    for name, totals in all_totals(store, list(plan.jobs)).items():
         spent = {"seconds": round(seconds[name], 1), "requests": requests[name]}
-        jobs[name] = {**numbers, "counts": dict(sorted(totals.counts.items())), **spent}
+        jobs[name] = {**totals.numbers(), "counts": dict(sorted(totals.counts.items())), **spent}
     return {"run": plan.config.name, "n_shards": n_shards, "jobs": jobs, "starts": starts}
 
 

@@ -3,42 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
 
 from pipeline.errors import PlanError
 from pipeline.plan import Job, Plan, first_difference, recipe_json
 from pipeline.stage import SourceIndex, SourceStage
-from pipeline.store import Report, Store
-
-
-@dataclass
-class Totals:
-    """Sums of a job's shard reports."""
-
-    shards: int = 0
-    rows_in: int = 0
-    kept: int = 0
-    rejected: int = 0
-    rows_out: int = 0
-    tokens: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def add(self, report: Report) -> None:
-        """Adds one shard."""
-        self.shards += 1
-        for name in ("rows_in", "kept", "rejected", "rows_out", "tokens"):
-            setattr(self, name, getattr(self, name) + report[name])
-        self.counts.update(report["counts"])
-
-
-def totals_of(store: Store, job: str) -> Totals:
-    """Sums of the footers of a job's shards."""
-    totals = Totals()
-    for shard in store.done(job):
-        totals.add(store.report(job, shard))
-    return totals
+from pipeline.store import Store
 
 
 def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
@@ -54,7 +24,8 @@ def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
             _check_recipe(store, name, job)
     for name in reversed(redone):  # a kill half-way leaves what fits together
         _forget(store, name)
-    store.sweep([*_folders(store, plan.jobs), ""])
+    if store.is_local:  # an object is whole or not there
+        store.sweep([*_folders(store, plan.jobs), ""])
     for name, job in plan.jobs.items():
         if store.read_text(name, "job.json") is None:
             store.write_text(recipe_json(job), name, "job.json")
@@ -64,9 +35,9 @@ def _unmade(store: Store, name: str, job: Job) -> bool:
     """Whether nothing was ever made by the recipe that is stored, so that another may take its place: what a first start
     leaves that met a wrong address or model."""
     stored = store.read_text(name, "job.json")
-    if stored is None or set(store.names(name)) - {"job.json", "index.json"}:
+    if stored is None or first_difference(json.loads(stored)["recipe"], json.loads(recipe_json(job))["recipe"]) is None:
         return False
-    return first_difference(json.loads(stored)["recipe"], json.loads(recipe_json(job))["recipe"]) is not None
+    return not set(store.names(name)) - {"job.json", "index.json"}
 
 
 def _folders(store: Store, jobs: Collection[str]) -> list[str]:

@@ -11,23 +11,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
-from pipeline import signals
+from pipeline import metrics, signals
 from pipeline.dataset import Dataset, DatasetStage
 from pipeline.decide import decide
+from pipeline.ended import Ended
 from pipeline.engine import EngineConfig
 from pipeline.errors import EngineDied, EngineError, Interrupted, RunError
 from pipeline.executor import Executor
+from pipeline.finish import finish_job
 from pipeline.live import LiveEngine
 from pipeline.lock import lock
 from pipeline.plan import Job, Plan, make_plan
 from pipeline.progress import Progress
 from pipeline.records import Reject
-from pipeline.resume import Totals, load_index, prepare, totals_of
+from pipeline.resume import load_index, prepare
 from pipeline.schedule import Schedule, Unit, phases
-from pipeline.stage import SourceIndex, Stage, Summary
-from pipeline.store import Store, table_name, to_table
+from pipeline.stage import SourceIndex
+from pipeline.store import Store, table_name
+from pipeline.totals import Totals, all_totals, keep
 from pipeline.worker import Outcome
 
 GRACE_S = 7.0  # to drain after a signal; the promise is 10, and stopping Ray takes one or two
@@ -47,12 +50,13 @@ class Driver:
     make_engine: Callable[[str, EngineConfig], LiveEngine] | None = None  # other engines than the config's: previews
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     attempts: Counter[Unit] = field(default_factory=Counter)
+    running: dict[asyncio.Future[Any], Unit] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Works every unit that is not there yet. Raises Interrupted, RunError, EngineError or PlanError."""
         for job in self.plan.jobs.values():
             self._check_rejects(job)
-        if all(len(self.store.done(name)) == len(self.index.slices) for name in self.plan.jobs):
+        if all(totals.shards == len(self.index.slices) for totals in self.totals.values()):
             self._finish_jobs()
             return
         executor = self._executor()
@@ -60,7 +64,7 @@ class Driver:
         try:
             staged, opened = self._staged(executor), set[str]()
             for names in phases(self.plan, staged):
-                done = {name: self.store.done(name) for name in self.plan.jobs}
+                done = {name: totals.done for name, totals in self.totals.items()}
                 schedule = Schedule(self.plan, names, done, len(self.index.slices))
                 if schedule.over:
                     continue
@@ -75,7 +79,9 @@ class Driver:
                 opened |= needed
                 with signals.draining(self.stopping):
                     await self._work(schedule, executor)
-                self.progress.engines(await executor.stats())
+                stats = await executor.stats()
+                self._tell(executor, stats)
+                self.progress.engines(stats)
         finally:
             await executor.stop()
         self._finish_jobs()
@@ -90,8 +96,7 @@ class Driver:
         self.progress.say(f"deciding: {job.name}")
         data = Dataset[Any](len(self.index.slices), functools.partial(executor.look, job.name))
         for outcome in decide(self.plan, job, self.store, data):
-            self.totals[job.name].add(outcome.report)
-            self.progress.log(outcome)
+            self._book(outcome)
 
     def _executor(self) -> Executor:
         if self.plan.config.executor == "local":
@@ -112,39 +117,51 @@ class Driver:
         return schedule == "staged" or (schedule == "auto" and wanted > executor.gpus())
 
     async def _work(self, schedule: Schedule, executor: Executor) -> None:
-        running: dict[asyncio.Future[Any], Unit] = {}
+        ended = Ended()
         quiet_since = time.monotonic()
         stop = asyncio.ensure_future(self.stopping.wait())
+        stop.add_done_callback(ended.note)
+        telling = asyncio.ensure_future(self._keep_telling(executor))
+        lanes = (None, *self.plan.engines)
         try:
             while not schedule.over and not self.stopping.is_set():
-                lanes = {None, *self.plan.engines}
-                window = self.plan.config.window or 2 + 2 * sum(self._slots(executor, lane) for lane in lanes)
+                window = self.plan.config.window or 2 + 2 * sum(executor.slots(lane) for lane in lanes)
                 for unit in schedule.take(window, executor.slots):
-                    running[asyncio.ensure_future(executor.run(*unit))] = unit
+                    task = asyncio.ensure_future(executor.run(*unit))
+                    self.running[task] = unit
+                    task.add_done_callback(ended.note)
                 # a lane without a living replica has no slots; look again soon
-                wait_for: set[asyncio.Future[Any]] = {stop, *running}
-                done, _ = await asyncio.wait(wait_for, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-                if running:
+                done = await ended.some(1.0)
+                if self.running:
                     quiet_since = time.monotonic()
                 elif time.monotonic() - quiet_since > self.plan.config.watchdog_s:
                     raise EngineError(f"no replica of any engine came back within {self.plan.config.watchdog_s:g} s")
-                for task in done & running.keys():
-                    self._settle(schedule, running.pop(task), cast("asyncio.Future[Outcome]", task))
+                for each in done & self.running.keys():
+                    self._settle(schedule, self.running.pop(each), each)
                 self.progress.tick(self.totals, len(self.index.slices))
-            if running and self.stopping.is_set():
-                await self._drain(schedule, running)
+            if self.running and self.stopping.is_set():
+                await self._drain(schedule, self.running)
         finally:
-            stop.cancel()
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            left: list[asyncio.Future[Any]] = [stop, telling, *self.running]
+            self.running.clear()
+            for each in left:
+                each.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
         if not schedule.over:
-            left = sum(schedule.left.values())
-            raise Interrupted(f"stopped; {left} shards are left, run the same command again to go on")
+            n = sum(schedule.left.values())
+            raise Interrupted(f"stopped; {n} shards are left, run the same command again to go on")
 
-    @staticmethod
-    def _slots(executor: Executor, lane: str | None) -> int:
-        return executor.slots(lane)
+    async def _keep_telling(self, executor: Executor) -> None:
+        while True:
+            await asyncio.sleep(metrics.EVERY_S)
+            self._tell(executor, await executor.stats())
+
+    def _tell(self, executor: Executor, stats: Mapping[str, Mapping[str, float]]) -> None:
+        running = Counter(job for job, _ in self.running.values())
+        samples = metrics.of_jobs(self.plan.config.name, self.totals, running, len(self.index.slices))
+        samples += metrics.of_engines(self.plan.config.name, stats, executor.slots)
+        metrics.leave(self.store, samples)
+        executor.tell(samples)
 
     async def _drain(self, schedule: Schedule, running: dict[asyncio.Future[Any], Unit]) -> None:
         self.progress.say(f"stopping: {len(running)} shards under way have {GRACE_S:g} s to finish")
@@ -169,9 +186,14 @@ class Driver:
                 ) from None
             return
         schedule.finished(unit)
-        self.totals[unit[0]].add(outcome.report)
-        self.progress.log(outcome)
+        self._book(outcome)
         self._check_rejects(self.plan.jobs[unit[0]])
+
+    def _book(self, outcome: Outcome) -> None:
+        totals = self.totals[outcome.job]
+        totals.add(outcome.shard, outcome.report)
+        keep(self.store, outcome.job, totals)
+        self.progress.log(outcome)
 
     def _check_rejects(self, job: Job) -> None:
         totals, limit = self.totals[job.name], self.plan.config.max_reject_rate
@@ -187,26 +209,6 @@ class Driver:
     def _finish_jobs(self) -> None:
         for job in self.plan.jobs.values():
             finish_job(self.plan, self.store, job, self.totals, range(len(self.index.slices)))
-
-
-def finish_job(plan: Plan, store: Store, job: Job, totals: Mapping[str, Totals], shards: Sequence[int]) -> None:
-    """Leaves the files that a complete job has beside its shards (an export: its card and manifest)."""
-    if type(job.stage).finish is Stage.finish:
-        return
-    line = {name: plan.jobs[name] for name in (*job.inputs, job.name)}
-    first = store.read(job.name, job.table, shards[0], main=True)[:3] if shards else []
-    summary = Summary(
-        run=plan.config.name,
-        job=job.name,
-        shards={store.shard_file(i): store.report(job.name, i)["rows_out"] for i in shards},
-        counts={n: {**totals[n].counts, "rows_in": totals[n].rows_in, "rows_out": totals[n].rows_out} for n in line},
-        recipes={name: each.recipe for name, each in line.items()},
-        first_rows=tuple(to_table(job.table, first).to_pylist()),
-        read=lambda: [row for i in shards for row in store.read(job.name, job.table, i, main=True)],
-    )
-    for file, text in job.stage.finish(summary).items():
-        if store.read_text(job.name, file) != text:
-            store.write_text(text, job.name, file)
 
 
 def _protect_own_cluster() -> None:
@@ -233,8 +235,10 @@ def execute(
         prepare(plan, store, rebuild)
         store.write_text(json.dumps(data, indent=1, ensure_ascii=False), "run.json")  # for status, show, report
         index = load_index(plan, store)
-        totals = {name: totals_of(store, name) for name in plan.jobs}
+        totals = all_totals(store, list(plan.jobs))
         with Progress(plan, store, plain, quiet) as progress:
             driver = Driver(plan, data, store, index, totals, progress, make_engine)
+            for name in plan.jobs:
+                keep(store, name, totals[name])
             asyncio.run(driver.run())
     return driver

@@ -6,6 +6,7 @@ and the driver holds only a window of shards, however long the data is.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -37,7 +38,8 @@ def phases(plan: Plan, staged: bool) -> list[tuple[str, ...]]:
 
 
 class Schedule:
-    """The units of one phase that are not done yet."""
+    """The units of one phase that are not done yet. What may start next waits on a heap for each lane, so that a finished
+    shard costs the same however wide the window is."""
 
     def __init__(self, plan: Plan, jobs: Sequence[str], done: Mapping[str, set[int]], n_shards: int) -> None:
         self.jobs = [plan.jobs[name] for name in jobs]
@@ -48,9 +50,12 @@ class Schedule:
             for shard in shards:
                 self._done[name][shard] = 1
         self.left = Counter({j.name: n_shards - sum(self._done[j.name]) for j in self.jobs})
-        self._open: list[int] = []
+        self._lanes = {job.name: lane_of(job) for job in self.jobs}
+        self._places = {job.name: place for place, job in enumerate(self.jobs)}
+        self._open: set[int] = set()
         self._next = 0
-        self._running: set[Unit] = set()
+        self._ready: dict[str | None, list[tuple[int, int]]] = {lane: [] for lane in self._lanes.values()}  # heaps
+        self._busy: Counter[str | None] = Counter()
 
     @property
     def over(self) -> bool:
@@ -60,39 +65,43 @@ class Schedule:
     def take(self, window: int, slots: Callable[[str | None], int]) -> list[Unit]:
         """Units to start now; they count as running from here on. `slots(lane)` bounds what runs on a lane at once."""
         self._refill(window)
-        busy = Counter(lane_of(self._job(name)) for name, _ in self._running)
-        taken: list[Unit] = []
-        for shard in self._open:
-            for job in self.jobs:
-                unit = (job.name, shard)
-                lane = lane_of(job)
-                if self._ready(job, shard) and unit not in self._running and busy[lane] < slots(lane):
-                    busy[lane] += 1
-                    self._running.add(unit)
-                    taken.append(unit)
-        return taken
+        taken: list[tuple[int, int]] = []
+        for lane, ready in self._ready.items():
+            free = min(len(ready), slots(lane) - self._busy[lane]) if ready else 0
+            for _ in range(free):
+                taken.append(heapq.heappop(ready))
+                self._busy[lane] += 1
+        return [(self.jobs[place].name, shard) for shard, place in sorted(taken)]
 
     def finished(self, unit: Unit) -> None:
         """A unit was committed."""
-        self._running.discard(unit)
-        self._done[unit[0]][unit[1]] = 1
-        self.left[unit[0]] -= 1
+        name, shard = unit
+        self._busy[self._lanes[name]] -= 1
+        self._done[name][shard] = 1
+        self.left[name] -= 1
+        if self._complete(shard):
+            self._open.discard(shard)
+        for job in self.jobs:
+            if name in job.inputs:
+                self._offer(job, shard)
 
     def failed(self, unit: Unit) -> None:
         """A unit failed and may be taken again."""
-        self._running.discard(unit)
+        name, shard = unit
+        self._busy[self._lanes[name]] -= 1
+        heapq.heappush(self._ready[self._lanes[name]], (shard, self._places[name]))
 
-    def _job(self, name: str) -> Job:
-        return next(j for j in self.jobs if j.name == name)
-
-    def _ready(self, job: Job, shard: int) -> bool:
-        return not self._done[job.name][shard] and all(self._done[i][shard] for i in job.inputs)
+    def _offer(self, job: Job, shard: int) -> None:
+        """Puts a unit on its lane's heap once all that it needs is there."""
+        if not self._done[job.name][shard] and all(self._done[i][shard] for i in job.inputs):
+            heapq.heappush(self._ready[self._lanes[job.name]], (shard, self._places[job.name]))
 
     def _refill(self, window: int) -> None:
-        self._open = [s for s in self._open if not self._complete(s)]
         while len(self._open) < window and self._next < self.n_shards:
             if not self._complete(self._next):
-                self._open.append(self._next)
+                self._open.add(self._next)
+                for job in self.jobs:
+                    self._offer(job, self._next)
             self._next += 1
 
     def _complete(self, shard: int) -> bool:

@@ -20,7 +20,7 @@ FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py")
 
 # Each line may import the lines above it, and what stands with it on its own line.
 LAYERS = [
-    {"errors", "signals", "labels", "lifeline", "page", "certainty", "rewards", "timeline", "histogram"},
+    {"errors", "signals", "ended", "labels", "lifeline", "page", "certainty", "rewards", "timeline", "histogram"},
     {"records", "ids"},
     {"pair", "tree"},
     {"prompts", "store", "engine"},
@@ -30,7 +30,8 @@ LAYERS = [
     {"vllm_pooling"},
     {"engines"},
     {"plan", "watchdog"},
-    {"worker", "schedule", "resume", "lock", "decide"},
+    {"worker", "schedule", "resume", "lock", "decide", "totals"},
+    {"metrics", "finish"},
     {"executor", "replica", "progress"},
     {"executors"},
     {"run", "report"},
@@ -48,7 +49,7 @@ STAGES_MAY = {
 }  # fmt: skip
 
 THIRD_PARTIES = {
-    "ray": {"pipeline/executors/ray.py", "pipeline/executors/ray_data.py"},
+    "ray": {"pipeline/executors/"},
     "vllm": {"pipeline/engines/vllm.py", "pipeline/vllm_calls.py", "pipeline/vllm_pooling.py"},
     "httpx2": {"pipeline/engines/openai.py"},
     "jinja2": {"pipeline/prompts.py"},

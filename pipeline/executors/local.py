@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pipeline.dataset import Columns, Look
 from pipeline.engine import EngineConfig
 from pipeline.live import LiveEngine
+from pipeline.metrics import Sample
 from pipeline.plan import Plan
 from pipeline.stage import SourceIndex
 from pipeline.store import Store
@@ -55,6 +56,9 @@ class LocalExecutor:
     async def stop(self) -> None:
         """See Executor."""
         await self.close(self.engines)
+
+    def tell(self, samples: Sequence[Sample]) -> None:
+        """The file in the run's folder is all."""
 
     async def stats(self) -> dict[str, dict[str, float]]:
         """See Executor."""

@@ -7,11 +7,8 @@ retries a shard on a replica that lives (spec engines §3), so work is never pin
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
 import os
-import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +16,26 @@ import ray
 from ray.exceptions import RayError
 
 from pipeline.dataset import Columns, Look
-from pipeline.engine import EngineConfig, Resources
-from pipeline.errors import EngineDied, EngineError, PlanError
+from pipeline.errors import EngineDied, EngineError
+from pipeline.executors.ray_cluster import check_room, cluster, connect, first_line
 from pipeline.executors.ray_data import look_at_shards
+from pipeline.executors.ray_metrics import RayMetrics
+from pipeline.metrics import Sample
 from pipeline.plan import Plan
-from pipeline.replica import Replica, Setup, run_task
+from pipeline.replica import Replica, Setup, task_worker
 from pipeline.stage import SourceIndex
 from pipeline.store import Store
 from pipeline.worker import Outcome
 
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+class ReplicaOnRay(Replica):
+    """A replica that finds the others through Ray. Their handles lie in the object store: a thousand of them weigh more
+    than the call they would come with, and are needed once."""
+
+    async def run_with(self, job: str, shard: int, peers: Mapping[str, list[Any]]) -> Outcome:
+        """Runs a shard; `peers`: engine alias -> a reference to its actors' handles, in a list."""
+        unknown = {alias: await reference for alias, (reference,) in peers.items() if alias not in self.engines}
+        return await self.run(job, shard, unknown)
 
 
 @dataclass
@@ -44,25 +51,28 @@ class RayExecutor:
     """See the module's text. `data` is the config as read: workers build the plan themselves, none travels pickled."""
 
     def __init__(self, plan: Plan, data: dict[str, Any], store: Store, index: SourceIndex) -> None:
-        self.plan = plan
+        self.plan, self._root = plan, store.root
         self._seats: dict[str, list[_Seat]] = {}
+        self._handles: dict[str, Any] = {}  # alias -> where the handles of its seats lie
         self._watchers: set[asyncio.Task[None]] = set()
+        self._metrics = RayMetrics()
         try:
-            _connect(plan.config.address, plan.engines.values())
+            connect(plan.config.address, plan.engines.values())
         except SystemExit:  # what ray.init makes of a SIGTERM
             raise KeyboardInterrupt from None
-        self._cpus = max(1, int(_cluster().get("CPU", 1)))
+        self._cpus = max(1, int(cluster().get("CPU", 1)))
         self._n_shards = len(index.slices)
-        self._setup = ray.put(Setup(data, store.root, index, os.getcwd()))
+        # in a list, so that Ray leaves it alone: a task process takes it once, not a task
+        self._setup = [ray.put(Setup(data, store.root, index, os.getcwd()))]
         # A replica reads no source. What it is made of travels by value: an object could be lost before a restart.
         no_index = SourceIndex(rows=0, content="", stamp="", slices=())
         self._replica_setup = Setup(data, store.root, no_index, os.getcwd())
-        self._task = ray.remote(num_cpus=0, max_retries=0)(run_task)
+        self._task = ray.remote(num_cpus=0, max_retries=0)(run_task).remote
 
     async def open(self, engines: Iterable[str]) -> None:
         """See Executor."""
         wanted = list(engines)
-        _check_room({alias: self.plan.engines[alias].resources for alias in wanted})
+        check_room({alias: self.plan.engines[alias].resources for alias in wanted})
         for alias in wanted:
             resources = self.plan.engines[alias].resources
             options = {
@@ -73,8 +83,9 @@ class RayExecutor:
                 # shards, batches of other replicas, and the driver's questions, all at once
                 "max_concurrency": resources.slots + 64,
             }
-            actor = ray.remote(Replica).options(**options)
+            actor = ray.remote(ReplicaOnRay).options(**options)
             self._seats[alias] = [_Seat(actor.remote(self._replica_setup, alias)) for _ in range(resources.replicas)]
+            self._handles[alias] = ray.put([seat.actor for seat in self._seats[alias]])
         try:
             await asyncio.gather(*(seat.actor.open.remote() for alias in wanted for seat in self._seats[alias]))
         except RayError as error:
@@ -89,21 +100,21 @@ class RayExecutor:
 
     def gpus(self) -> float:
         """See Executor."""
-        return float(_cluster().get("GPU", 0))
+        return float(cluster().get("GPU", 0))
 
     async def run(self, job: str, shard: int) -> Outcome:
         """See Executor."""
         aliases = self.plan.jobs[job].stage.engines()
         if not aliases:
-            return await self._guard(self._task.remote(self._setup, job, shard), job, shard)
+            return await self._guard(self._task(self._setup, self._root, job, shard), job, shard)
         living = [seat for seat in self._seats[aliases[0]] if seat.alive]
         if not living:
             raise EngineDied(f"job {job}, shard {shard}: no replica of engine {aliases[0]} lives at the moment")
         seat = min(living, key=lambda s: s.busy)
-        peers = {alias: [s.actor for s in self._seats[alias]] for alias in aliases[1:]}
+        peers = {alias: [self._handles[alias]] for alias in aliases[1:]}
         seat.busy += 1
         try:
-            return await self._guard(seat.actor.run.remote(job, shard, peers), job, shard)
+            return await self._guard(seat.actor.run_with.remote(job, shard, peers), job, shard)
         except EngineDied:
             self._revive(seat)
             raise
@@ -123,7 +134,7 @@ class RayExecutor:
 
     def look(self, job: str, look: Look) -> Iterator[tuple[int, Columns]]:
         """See Executor; through Ray Data."""
-        return look_at_shards(self._setup, job, look, self._n_shards, self._cpus)
+        return look_at_shards((self._root, self._setup), job, look, self._n_shards, self._cpus)
 
     def _revive(self, seat: _Seat) -> None:
         """Takes a replica out until it answers again; Ray restarts its process meanwhile."""
@@ -163,68 +174,27 @@ class RayExecutor:
     async def stats(self) -> dict[str, dict[str, float]]:
         """See Executor."""
         totals: dict[str, dict[str, float]] = {}
-        for alias, seats in self._seats.items():
+        for alias, seats in list(self._seats.items()):
             total = totals.setdefault(alias, {})
-            for seat in seats:
-                with contextlib.suppress(RayError, TimeoutError):
-                    for name, value in (await asyncio.wait_for(seat.actor.stats.remote(), 5)).items():
-                        total[name] = total.get(name, 0) + value
+            asked = (asyncio.wait_for(seat.actor.stats.remote(), 5) for seat in seats)
+            for told in await asyncio.gather(*asked, return_exceptions=True):
+                if isinstance(told, BaseException):
+                    continue  # a replica that is dead or too busy to answer
+                for name, value in told.items():
+                    total[name] = total.get(name, 0) + value
         return totals
 
-
-def _connect(address: str | None, engines: Iterable[EngineConfig]) -> None:
-    """Joins a cluster, or starts one here that has the CPUs the engines ask for, so that nothing waits for ever."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    # What workers print stays in Ray's session folder: a run's terminal is for its own progress.
-    wanted = bool(os.environ.get("PREFSYNTH_WORKER_LOGS"))
-    options: dict[str, Any] = {"logging_level": "error", "log_to_driver": wanted}
-    address = address or os.environ.get("RAY_ADDRESS") or "local"  # never a cluster that merely happens to run here
-    if address == "local":
-        needed = sum(config.resources.cpus * config.resources.replicas for config in engines)
-        options |= {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, math.ceil(needed) + 1)}
-    if not ray.is_initialized():
-        _check_reachable(address)
-        try:
-            ray.init(address=address, **options)
-        except (ConnectionError, ValueError) as error:
-            raise PlanError(f"no Ray cluster at {address!r}: {_first_line(error)}") from None
-        except Exception as error:  # Ray's own time-outs are plain Exceptions
-            raise EngineError(f"Ray did not start: {_first_line(error)}; run the same command again") from None
+    def tell(self, samples: Sequence[Sample]) -> None:
+        """See Executor."""
+        self._metrics.send(samples)
 
 
-def _check_reachable(address: str) -> None:
-    """Raises PlanError when nobody listens at host:port; Ray would ask again for many minutes."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdigit() and "/" not in host:
-        try:
-            socket.create_connection((host, int(port)), timeout=10).close()
-        except OSError as error:
-            raise PlanError(f"no Ray cluster at {address!r}: {error}") from None
-
-
-def _check_room(wanted: Mapping[str, Resources]) -> None:
-    """Raises PlanError when engines that must live at the same time ask for more than the cluster has."""
-    total = _cluster()
-    for what, unit in (("gpus", "GPU"), ("cpus", "CPU")):
-        asked = {alias: getattr(r, what) * r.replicas for alias, r in wanted.items()}
-        if sum(asked.values()) > total.get(unit, 0):
-            each = ", ".join(f"{alias} {n:g}" for alias, n in asked.items() if n)
-            raise PlanError(
-                f"engines ask for {sum(asked.values()):g} {unit}s ({each}), the cluster has {total.get(unit, 0):g}; "
-                "change resources, set schedule: staged, or join a larger cluster with --address"
-            )
-
-
-def _cluster() -> dict[str, float]:
-    return dict(ray.cluster_resources())
+def run_task(setup: list[Any], root: str, job: str, shard: int) -> Outcome:
+    """One shard of a job without an engine."""
+    return asyncio.run(task_worker(root, lambda: ray.get(setup[0])).run(job, shard))
 
 
 def _cause(error: RayError, died: str) -> Exception:
     """What the worker raised, or EngineDied when it was the worker that died."""
     cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, Exception) else EngineDied(f"{died} ({_first_line(error)})")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]
+    return cause if isinstance(cause, Exception) else EngineDied(f"{died} ({first_line(error)})")

@@ -25,8 +25,10 @@ BLOCKS = 256  # at most; each costs some 8 ms
 _Packed = dict[str, tuple[str, list[int], bytes] | list[str] | list[bytes]]
 
 
-def look_at_shards(setup: Any, job: str, look: Look, n_shards: int, cpus: int) -> Iterator[tuple[int, Columns]]:
-    """(shard, what `look` noted), in no order. setup: a reference to the workers' Setup.
+def look_at_shards(
+    setup: tuple[str, list[Any]], job: str, look: Look, n_shards: int, cpus: int
+) -> Iterator[tuple[int, Columns]]:
+    """(shard, what `look` noted), in no order. setup: the run's root, and a reference to the workers' Setup in a list.
 
     Raises what `look` raised (RunError for what is none of our errors), and EngineError when workers died.
     """
@@ -38,7 +40,7 @@ def look_at_shards(setup: Any, job: str, look: Look, n_shards: int, cpus: int) -
     shards = ray.data.from_items(list(range(n_shards)), override_num_blocks=min(n_shards, BLOCKS))
     # no CPU is asked for: engines may hold them all, and a task that waits for one would wait for ever
     noted = shards.map_batches(
-        functools.partial(_look, setup=[setup], job=job, look=look),
+        functools.partial(_look, setup=setup, job=job, look=look),
         batch_size=None, num_cpus=0, compute=ray.data.TaskPoolStrategy(size=cpus),
     )  # fmt: skip
     try:
@@ -53,13 +55,15 @@ def look_at_shards(setup: Any, job: str, look: Look, n_shards: int, cpus: int) -
         ) from None
 
 
-def _look(batch: Columns, setup: list[Any], job: str, look: Look) -> dict[str, Any]:
+def _look(batch: Columns, setup: tuple[str, list[Any]], job: str, look: Look) -> dict[str, Any]:
     """A row per shard. What `look` raises travels as text: of an exception Ray Data leaves neither type nor message."""
     shards = [int(shard) for shard in batch["item"]]
     noted, failures = [], []
+    root, (reference,) = setup
     for shard in shards:
         try:
-            noted.append(pack(look(task_worker(ray.get(setup[0])).examples(job, shard))))
+            worker = task_worker(root, lambda: ray.get(reference))
+            noted.append(pack(look(worker.examples(job, shard))))
             failures.append("")
         except Exception as error:
             noted.append(b"")

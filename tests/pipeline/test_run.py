@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline import cli
+from pipeline import cli, progress, report, run
 from pipeline.errors import EngineError, PlanError, RunError
 from pipeline.records import Candidate, Reject
 from pipeline.run import Driver
@@ -351,3 +352,27 @@ def test_a_signal_ends_a_run_whose_engine_is_stuck_within_ten_seconds(site: Site
         process.communicate(timeout=60)
     assert process.returncode == 5
     assert time.monotonic() - began < 10
+
+
+def test_where_nothing_can_be_appended_the_log_is_left_in_parts_and_read_as_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINES", 5)
+    init = Store.__init__
+
+    def as_object_store(self: Store, root: str) -> None:
+        init(self, root)
+        self.is_local = False
+
+    whole = report.gather(site.run(site.config(n=24, name="whole")).store.root)
+    monkeypatch.setattr(Store, "__init__", as_object_store)
+    monkeypatch.setattr(run, "lock", lambda store: contextlib.nullcontext())
+    for table in ("prompts", "generate", "rate", "pair_responses", "pair_responses.rejects"):
+        (site.folder / "runs/parts" / table).mkdir(parents=True)  # object stores need no folders
+    store = site.run(site.config(n=24, name="parts")).store
+    parts = [name for name in store.names() if name.startswith("log-")]
+    assert len(parts) > 4
+    events = [json.loads(line) for name in parts for line in (store.read_text(name) or "").splitlines()]
+    assert [event["event"] for event in (events[0], events[-1])] == ["start", "end"]
+    assert sum(event["event"] == "shard" for event in events) == 24
+    assert report.gather(store.root)["jobs"].keys() == whole["jobs"].keys()

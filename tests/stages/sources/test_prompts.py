@@ -21,6 +21,7 @@ from pipeline.errors import PlanError
 from pipeline.pair import Pair
 from pipeline.records import Candidate, Judgment, Message, Prompt, Record, Reject
 from pipeline.stage import Slice, SourceIndex
+from stages.sources import repeats
 from stages.sources.prompts import Prompts
 from stages.sources.repeats import repeated
 
@@ -155,14 +156,16 @@ def test_rows_in_are_prompts_plus_rejected_rows_for_any_sharding(
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, 5), max_size=60), st.booleans())
-def test_repetitions_are_those_a_dictionary_finds(keys: list[int], adjacent_too: bool) -> None:
+@given(st.lists(st.integers(0, 5), max_size=60), st.booleans(), st.sampled_from((1 << 20, 7)))
+def test_repetitions_are_those_a_dictionary_finds(keys: list[int], adjacent_too: bool, together: int) -> None:
     wanted: dict[int, int] = {}
     first: dict[int, int] = {}
     for row, key in enumerate(keys):
         if key and first.setdefault(key, row) != row and (adjacent_too or _broken(keys, row)):
             wanted[row] = first[key]
-    found = repeated(b"".join(bytes([0] * 15 + [key]) for key in keys), adjacent_too)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repeats, "TOGETHER", together)
+        found = repeated(b"".join(bytes([key, *[0] * 14, key]) for key in keys), adjacent_too)
     assert list(found.items()) == list(wanted.items())
 
 
