@@ -20,7 +20,7 @@ from pipeline.journal import Journal, JournaledEngine
 from pipeline.plan import Job, Plan
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
 from pipeline.stage import FIELD_OF, Context, Example, Slice, SourceIndex, SourceStage
-from pipeline.store import Report, Store
+from pipeline.store import JOURNAL, Report, Store
 from pipeline.tree import Tree
 from pipeline.watchdog import Watchdog
 
@@ -98,7 +98,7 @@ class Worker:
             return None
         if not self.store.is_local:
             raise PlanError(f"job {job.name}: journal: true needs a runs_dir on a disk, {self.store.root} is none")
-        journal = Journal(self.store.path(job.name, f"{shard:05d}.journal"))
+        journal = Journal(self.store.path(job.name, f"{shard:05d}{JOURNAL}"))
         ctx.journal = journal
         ctx.engines = {alias: JournaledEngine(alias, engine, journal) for alias, engine in ctx.engines.items()}
         return journal

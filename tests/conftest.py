@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
+from benchmarks import killing
 from pipeline.run import Driver, execute
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,14 +68,16 @@ class Site:
         path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         return str(path)
 
+    def calm(self, config: dict[str, Any]) -> dict[str, bytes]:
+        """Shards of the same run in this process and elsewhere, where nothing disturbs it."""
+        self.run({**config, "runs_dir": str(self.folder / "calm"), "executor": "local"})
+        for told in self.folder.glob("*-[0-9]*"):  # what the functions of faults.py leave
+            told.unlink()
+        return killing.shards(self.folder / "calm" / config["name"])
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Starts `prefsynth ARGUMENTS` in a session of its own."""
-        paths = os.pathsep.join((str(ROOT), str(FUNCTIONS)))
-        return subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", *arguments],
-            cwd=ROOT, env={**os.environ, "PYTHONPATH": paths, "FAULTS": str(self.folder)}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+        return killing.start(self.folder, *arguments, paths=[FUNCTIONS])
 
     def command(self, *arguments: str) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of `prefsynth ARGUMENTS`."""
@@ -89,9 +90,9 @@ class Site:
         folder = self.folder / "runs" / run
         return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob(kind)) if p.is_file()}
 
-    def leftovers(self) -> list[Path]:
+    def leftovers(self) -> list[str]:
         """What killed writers left."""
-        return list(self.folder.rglob("*.tmp-*"))
+        return killing.leftovers(self.folder)
 
 
 COLUMNS = {"prompt": "prompt", "reference": "answer"}
