@@ -63,7 +63,7 @@ class KilledRuns:
             while not driver_hit and self._waits(process, self.draw.uniform(*pause_s) if left else None):
                 role = self.draw.choice(list(roles))
                 victims = self._doing(role)
-                if (victim := killing.strike(victims, self.draw)) is None:
+                if killing.strike(victims, self.draw) is None:
                     continue
                 self.kills[role] += 1
                 left -= 1
