@@ -55,10 +55,15 @@ def kill_session(process: subprocess.Popen[str]) -> None:
 
 @dataclass
 class Processes:
-    """Every process of the runs in `folder` that was ever seen, except this one."""
+    """Every process of the runs in `folder` that was ever seen, except this one and what it had started before."""
 
     folder: Path
     _seen: set[psutil.Process] = field(default_factory=set)
+    _own: set[psutil.Process] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        this = psutil.Process()
+        self._own = {this, *this.children(recursive=True)}
 
     def living(self) -> list[psutil.Process]:
         """Those that live now, with what they started."""
@@ -66,8 +71,7 @@ class Processes:
         for process in list(self._seen):
             with contextlib.suppress(psutil.Error):
                 self._seen.update(process.children(recursive=True))
-        self._seen.discard(psutil.Process())
-        self._seen = {p for p in self._seen if _lives(p)}
+        self._seen = {p for p in self._seen - self._own if _lives(p)}
         return sorted(self._seen, key=lambda p: p.pid)
 
     def _is_marked(self, process: psutil.Process) -> bool:

@@ -56,6 +56,9 @@ class Worker:
         """Processes and commits one shard. Raises EngineError (retry), RunError or PlanError (stop)."""
         started = time.monotonic()
         job = self.plan.jobs[job_name]
+        if not self.store.is_local and self.store.exists(job_name, self.store.shard_file(shard)):
+            # The store listed it late. Made again it might be another, and later jobs have used this one.
+            return Outcome(job_name, shard, self.store.report(job_name, shard), 0.0)
         ctx = self._context(job)
         journal = None
         if isinstance(job.stage, SourceStage):

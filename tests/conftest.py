@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import subprocess
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs as pafs
 import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
 from benchmarks import killing
 from pipeline.run import Driver, execute
+from pipeline.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 FUNCTIONS = ROOT / "tests" / "pipeline"  # where faults.py lies, whose functions configs name
@@ -105,3 +112,48 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     monkeypatch.setenv("FAULTS", str(tmp_path))
     monkeypatch.chdir(ROOT)
     return Site(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an S3 server on loopback."""
+    if (moto := shutil.which("moto_server")) is None:
+        pytest.skip("no S3 server: moto_server is not on the PATH (pip install 'moto[server]')")
+    log = tmp_path_factory.mktemp("moto") / "log"
+    with log.open("wb") as out:
+        command = [moto, "-H", "127.0.0.1", "-p", "0"]
+        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        while "Running on http" not in (said := log.read_text()):
+            assert server.poll() is None, said
+            time.sleep(0.05)
+        yield next(word for word in said.split() if word.startswith("http://127.0.0.1"))
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The environment names the server, which has one bucket, `bucket`, with nothing in it. Returns the address."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_endpoint, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key",
+        "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    fs = pafs.S3FileSystem(endpoint_override=s3_endpoint, allow_bucket_creation=True, allow_bucket_deletion=True)
+    if fs.get_file_info("bucket").type != pafs.FileType.NotFound:
+        fs.delete_dir("bucket")
+    fs.create_dir("bucket")
+    return s3_endpoint
+
+
+def objects(root: str) -> dict[str, bytes]:
+    """Shard -> content, as it lies in a bucket."""
+    store = Store(root)
+    made = {}
+    for info in store.fs.get_file_info(pafs.FileSelector(store.base, recursive=True)):
+        if info.extension == "parquet":
+            with store.fs.open_input_stream(info.path) as stream:
+                made[info.path.removeprefix(f"{store.base}/")] = bytes(stream.read())
+    return made

@@ -60,7 +60,9 @@ def troubled(seed: int, most: int) -> Callable[[Asked], Fault | None]:
 
     def plan(asked: Asked) -> Fault | None:
         draw = random.Random(f"{seed}|{asked.body.hex()}")
-        return draw.choices(list(FAULTS.values()), k=most)[asked.number] if asked.number < draw.randint(0, most) else None
+        return (
+            draw.choices(list(FAULTS.values()), k=most)[asked.number] if asked.number < draw.randint(0, most) else None
+        )
 
     return plan
 
@@ -92,7 +94,9 @@ def test_what_goes_wrong_on_the_way_is_asked_again_and_no_row_differs(site: Site
 def test_every_fault_is_met_and_outlived(site: Site, name: str) -> None:
     with proxied(model, lambda _: None) as calm:
         whole = site.calm(config(site, calm.url, n=4))
-    with proxied(model, lambda asked: FAULTS[name] if asked.number < 1 and asked.method == "POST" else None) as endpoint:
+    with proxied(
+        model, lambda asked: FAULTS[name] if asked.number < 1 and asked.method == "POST" else None
+    ) as endpoint:
         site.run(config(site, endpoint.url, n=4))
     assert len(endpoint.faults) == 4
     assert site.files() == whole
