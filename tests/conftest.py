@@ -114,6 +114,24 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return Site(tmp_path)
 
 
+def engines(policy: str = "faults:slow", replicas: int = 1, **resources: Any) -> dict[str, Any]:
+    return {
+        "policy": {
+            "kind": "scripted", "function": policy,
+            "resources": {"slots": 2, "cpus": 0.5, "replicas": replicas, **resources},
+        },
+        "judge": {"kind": "scripted", "function": "faults:slow_judge", "resources": {"cpus": 0.5}},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def ray_config(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The usual run on Ray, with two replicas of a policy that is in no hurry."""
+    pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return site.config(n=24, executor="ray", engines=engines("faults:here", replicas=2))
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an S3 server on loopback."""

@@ -85,7 +85,7 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             """Says nothing."""
 
         def _answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            body = self._body()
             asked, fault = proxy.asked(self.command, self.path, body)
             fault = fault or Fault()
             self.close_connection = fault.cut is not None or fault.hangs
@@ -97,6 +97,16 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in OWN}
                 reply = proxy.forward(asked, headers)
                 self._send(fault.change(reply) if fault.change else reply, fault.cut)
+
+        def _body(self) -> bytes:
+            if "chunked" not in self.headers.get("transfer-encoding", ""):
+                return self.rfile.read(int(self.headers.get("content-length", 0)))
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
 
         def _send(self, reply: Reply, cut: int | None) -> None:
             self.send_response(reply.status)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
 from benchmarks import canned, scripted_sums
+from pipeline import ids
 from pipeline.engine import Completion, Request
 from pipeline.errors import EngineDied, EngineError, PlanError, Rejected
+
+_time, _time_ns = time.time, time.time_ns
 
 
 def folder() -> Path:
@@ -146,3 +150,13 @@ async def noted_sums(request: Request) -> list[Completion]:
 def never_the_same(request: Request) -> list[Completion]:
     """Other answers each time, as engines give that promise nothing."""
     return [Completion(f"Answer: {os.urandom(8).hex()}", "stop", 5, 5) for _ in range(request.sampling.n)]
+
+
+def with_the_clock_put_wrong(request: Request) -> list[Completion]:
+    """The canned policy; at each answer the clock of this process jumps by up to a year, unless the test says `right`."""
+    if not (folder() / "right").exists():
+        first_times("jump", 1000)
+        wrong = (ids.seed(request.key) % 2_000_000 - 1_000_000) * 31.5
+        time.time = lambda: _time() + wrong
+        time.time_ns = lambda: _time_ns() + int(wrong * 1e9)
+    return canned.policy(request)
