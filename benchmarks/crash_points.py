@@ -3,7 +3,7 @@
 A process that has imported everything forks a driver for each kill, so that a kill costs a tenth of a second:
 `python -m benchmarks.crash_points CONFIG each EVERY` kills a fresh run before every EVERY-th operation and runs it to the
 end; `… again SEED KILLS` kills the same run again and again, a few operations further each time, run after run, until
-KILLS are reached. Prints a JSON line of what differs from the undisturbed run: {"kills", "operations", "wrong"}.
+KILLS are reached. Prints a JSON line of what differs from the undisturbed run: {"kills", "operations", "rows", "wrong"}.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.killing import leftovers, shards, unreconciled
+from benchmarks.killing import leftovers, lost_or_doubled, shards, unreconciled
 from pipeline import cli
 
 OPERATIONS = {"open", "os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir"}
@@ -41,6 +41,7 @@ class Driver:
     folder: Path
     wrong: list[str] = field(default_factory=list)
     kills: int = 0
+    rows: int = 0  # lost or doubled
 
     def __post_init__(self) -> None:
         """The run that nothing disturbs."""
@@ -57,8 +58,10 @@ class Driver:
 
     def check(self, when: str) -> None:
         """Notes what is not as in the undisturbed run, and begins anew."""
+        differ = shards(self.run) != self.calm
+        self.rows += lost_or_doubled(self.folder / "calm" / self.config["name"], self.run) if differ else 0
         found = {
-            "rows": [] if shards(self.run) == self.calm else ["differ"],
+            "rows": ["differ"] if differ else [],
             "leftovers": leftovers(self.run),
             "counts": unreconciled(self.run),
         }
@@ -133,7 +136,9 @@ def main(file: str, how: str, *numbers: str) -> None:
         each(driver, *given)
     else:
         again(driver, random.Random(given[0]), given[1])
-    print(json.dumps({"kills": driver.kills, "operations": driver.operations, "wrong": driver.wrong}))
+    print(
+        json.dumps({"kills": driver.kills, "operations": driver.operations, "rows": driver.rows, "wrong": driver.wrong})
+    )
 
 
 if __name__ == "__main__":

@@ -152,9 +152,14 @@ def lost_or_doubled(calm: Path, run: Path, columns: Sequence[str] | None = None)
 
 
 def _rows(job: Path, columns: Sequence[str] | None) -> Counter[str]:
-    tables = [pq.read_table(file, partitioning=None) for file in sorted(job.glob("*.parquet"))]
-    kept = [t.select([c for c in t.column_names if columns is None or c in columns]) for t in tables]
-    return Counter(json.dumps(row, sort_keys=True, default=str) for table in kept for row in table.to_pylist())
+    return Counter(row for file in job.glob("*.parquet") for row in rows_of(file, columns))
+
+
+def rows_of(file: Path, columns: Sequence[str] | None) -> list[str]:
+    """The rows of a Parquet file as JSON, sorted; of `columns`, as far as it has them, or all."""
+    table = pq.read_table(file, partitioning=None)
+    table = table.select([c for c in table.column_names if columns is None or c in columns])
+    return sorted(json.dumps(row, sort_keys=True, default=str) for row in table.to_pylist())
 
 
 def unreconciled(run: Path) -> list[str]:

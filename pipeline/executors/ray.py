@@ -30,6 +30,9 @@ from pipeline.worker import Outcome
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
+OPENINGS = 5  # of a replica whose process dies before its engine is up
+REOPEN_S = 0.5
+
 
 @dataclass
 class _Seat:
@@ -76,7 +79,7 @@ class RayExecutor:
             actor = ray.remote(Replica).options(**options)
             self._seats[alias] = [_Seat(actor.remote(self._replica_setup, alias)) for _ in range(resources.replicas)]
         try:
-            await asyncio.gather(*(seat.actor.open.remote() for alias in wanted for seat in self._seats[alias]))
+            await asyncio.gather(*(_opened(seat) for alias in wanted for seat in self._seats[alias]))
         except RayError as error:
             raise _cause(error, f"an engine of {', '.join(wanted)} did not start") from None
 
@@ -139,7 +142,7 @@ class RayExecutor:
             try:
                 await seat.actor.open.remote()
             except (RayError, EngineError):
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(REOPEN_S)
             else:
                 seat.alive = True
                 return
@@ -170,6 +173,22 @@ class RayExecutor:
                     for name, value in (await asyncio.wait_for(seat.actor.stats.remote(), 5)).items():
                         total[name] = total.get(name, 0) + value
         return totals
+
+
+async def _opened(seat: _Seat, tries: int = OPENINGS) -> None:
+    """Opens a replica. A process that is killed meanwhile is started again by Ray, and opened once more.
+
+    Raises RayError with a cause for what the replica itself raised, without one when it died too often.
+    """
+    for left in range(tries - 1, -1, -1):
+        try:
+            await seat.actor.open.remote()
+        except RayError as error:
+            if not left or isinstance(getattr(error, "cause", None), Exception):
+                raise
+            await asyncio.sleep(REOPEN_S)
+        else:
+            return
 
 
 def _connect(address: str | None, engines: Iterable[EngineConfig]) -> None:
