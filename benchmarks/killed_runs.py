@@ -58,7 +58,7 @@ class KilledRuns:
         """
         left, ended = most, False
         while not ended:
-            process = self._start("runs", self.more)
+            process = self.start()
             driver_hit = False
             while not driver_hit and self._waits(process, self.draw.uniform(*pause_s) if left else None):
                 role = self.draw.choice(list(roles))
@@ -76,6 +76,10 @@ class KilledRuns:
                 ended = True
             self.wrong += [f"run {self.runs}: still there: {p}" for p in self._orphans()]
         self._check()
+
+    def start(self) -> subprocess.Popen[str]:
+        """The command that the kills are aimed at, for who kills by hand."""
+        return self._start("runs", self.more)
 
     def _doing(self, role: str) -> list[Any]:
         """With a cluster beside, its first node is where the driver lives: that one stays."""

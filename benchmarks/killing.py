@@ -71,7 +71,7 @@ class Processes:
         for process in list(self._seen):
             with contextlib.suppress(psutil.Error):
                 self._seen.update(process.children(recursive=True))
-        self._seen = {p for p in self._seen - self._own if _lives(p)}
+        self._seen = {p for p in self._seen - self._own if lives(p)}
         return sorted(self._seen, key=lambda p: p.pid)
 
     def _is_marked(self, process: psutil.Process) -> bool:
@@ -94,7 +94,8 @@ class Processes:
         return []
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
+    """Whether it still does anything; what nobody has asked for its exit code does not."""
     with contextlib.suppress(psutil.Error):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False

@@ -11,12 +11,13 @@ import contextlib
 import math
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, RayError
 
 from pipeline.dataset import Columns, Look
 from pipeline.engine import EngineConfig, Resources
@@ -30,8 +31,8 @@ from pipeline.worker import Outcome
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
-OPENINGS = 5  # of a replica whose process dies before its engine is up
 REOPEN_S = 0.5
+REOPEN_FOR_S = 300.0  # a replica whose process dies again and again before its engine is up
 
 
 @dataclass
@@ -175,16 +176,14 @@ class RayExecutor:
         return totals
 
 
-async def _opened(seat: _Seat, tries: int = OPENINGS) -> None:
-    """Opens a replica. A process that is killed meanwhile is started again by Ray, and opened once more.
-
-    Raises RayError with a cause for what the replica itself raised, without one when it died too often.
-    """
-    for left in range(tries - 1, -1, -1):
+async def _opened(seat: _Seat) -> None:
+    """Opens a replica, again where its process was killed meanwhile and Ray starts another. Raises RayError."""
+    until = time.monotonic() + REOPEN_FOR_S
+    while True:
         try:
             await seat.actor.open.remote()
-        except RayError as error:
-            if not left or isinstance(getattr(error, "cause", None), Exception):
+        except ActorUnavailableError:
+            if time.monotonic() > until:
                 raise
             await asyncio.sleep(REOPEN_S)
         else:
