@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,8 +49,10 @@ def run(kills: int = KILLS, seed: int = 1) -> list[Figure]:
     toll = Toll()
     os.environ.pop("RAY_ADDRESS", None)
     again = functools.partial(_again, kills - IN_THE_OPEN - ON_RAY - NODES - IN_VLLM)
-    for name, part in {"fresh runs": _fresh_runs, "again": again, "driver": _driver, "Ray": _ray,
-                       "nodes": _lost_nodes, "vLLM": _vllm}.items():  # fmt: skip
+    parts: dict[str, Callable[[Toll, Path, random.Random], None]] = {
+        "fresh runs": _fresh_runs, "again": again, "driver": _driver, "Ray": _ray, "nodes": _lost_nodes, "vLLM": _vllm,
+    }  # fmt: skip
+    for name, part in parts.items():
         with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
             part(toll, Path(folder), random.Random(f"{seed}|{name}"))
         print(f"{name}: {toll.kills.total()} kills, {len(toll.wrong)} wrong", file=sys.stderr, flush=True)

@@ -66,13 +66,13 @@ class Processes:
         self._own = {this, *this.children(recursive=True)}
 
     def living(self) -> list[psutil.Process]:
-        """Those that live now, with what they started."""
+        """Those that live now, with what they started; oldest first."""
         self._seen |= {p for p in psutil.process_iter() if self._is_marked(p)}
         for process in list(self._seen):
             with contextlib.suppress(psutil.Error):
                 self._seen.update(process.children(recursive=True))
         self._seen = {p for p in self._seen - self._own if lives(p)}
-        return sorted(self._seen, key=lambda p: p.pid)
+        return sorted(self._seen, key=lambda p: p.create_time())
 
     def _is_marked(self, process: psutil.Process) -> bool:
         try:

@@ -105,8 +105,11 @@ def _megabytes(process: psutil.Process) -> float:
         return 0.0
 
 
-def run(minutes: int = 30, seed: int = 1, every_s: int = 240) -> list[Figure]:
-    """soak_throughput_ratio: under a kill every `every_s` seconds / in peace; soak_memory_growth: of all processes."""
+def run(minutes: int = 30, seed: int = 1, every_s: int = 240, rounds: int = ROUNDS) -> list[Figure]:
+    """soak_throughput_ratio: under a kill every `every_s` seconds / in peace; soak_memory_growth: of all processes.
+
+    Peace and kills take turns `rounds` times, so that a machine with other work is as noisy for both.
+    """
     os.environ.pop("RAY_ADDRESS", None)
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as name:
@@ -114,9 +117,9 @@ def run(minutes: int = 30, seed: int = 1, every_s: int = 240) -> list[Figure]:
         config = in_vllm(folder, PROMPTS, "ray")
         config["engines"]["policy"]["resources"] |= {"replicas": 2, "cpus": 1}
         peace, war = Work(folder, "peace", config), Work(folder, "war", config)
-        for _ in range(ROUNDS):
-            peace.stretch(minutes * 60 / 3 / ROUNDS, None)
-            war.stretch(minutes * 60 * 2 / 3 / ROUNDS, (draw, every_s))
+        for _ in range(rounds):
+            peace.stretch(minutes * 60 / 3 / rounds, None)
+            war.stretch(minutes * 60 * 2 / 3 / rounds, (draw, every_s))
         wrong = [*peace.wrong, *war.wrong, *killing.unreconciled(war.run), *_unlike(peace.run, war.run)]
     for each in wrong:
         print(each, file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def test_a_claim_goes_by_the_stores_clock_alone(tmp_path: Path, monkeypatch: pyt
     claim = lock.Claim(store)
     assert claim.renew() is None
     for wrong in (-1e8, 1e8):
-        monkeypatch.setattr(lock.time, "time", lambda wrong=wrong: 1.7e9 + wrong)
+        monkeypatch.setattr(time, "time", lambda wrong=wrong: 1.7e9 + wrong)
         assert claim.renew() is None
         assert lock.Claim(store).renew() is not None  # the first one lives, whatever this machine's clock says
         (tmp_path / lock.LOCK / min(set(store.names(lock.LOCK)) - {claim._name})).unlink()

@@ -20,12 +20,13 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
     pytest.mark.skipif(not (ROOT / "models/abacus/model.safetensors").is_file(), reason="models/abacus has no weights"),
 ]
+N = 160
 IDS = ("prompt_id", "candidate_id")  # an engine need not say the same twice
 
 
 def test_an_engine_that_is_killed_and_a_job_that_is_stopped_lose_and_double_nothing(tmp_path: Path) -> None:
     """SIGKILL to the engine's process under work; then SIGTERM to every process, as Slurm sends it; then to the end."""
-    runs = KilledRuns(tmp_path, in_vllm(tmp_path, 64), random.Random(1), columns=IDS)
+    runs = KilledRuns(tmp_path, in_vllm(tmp_path, N), random.Random(1), columns=IDS)
     runs.in_peace()
     candidates = runs.run / "generate"
     process = runs.start()
@@ -44,7 +45,7 @@ def test_an_engine_that_is_killed_and_a_job_that_is_stopped_lose_and_double_noth
     tables = [pq.read_table(file, partitioning=None) for file in candidates.glob("*.parquet")]
     said = [reason for table in tables for reason in table.column("finish_reason").to_pylist()]
     assert set(said) <= {"stop", "length"}
-    assert len(said) == 64 * 4
+    assert len(said) == N * 4
     assert killing.lost_or_doubled(runs.calm, runs.run, IDS) == 0
     assert killing.leftovers(runs.run) == []
     assert killing.unreconciled(runs.run) == []
