@@ -123,6 +123,13 @@ def strike(found: Sequence[psutil.Process], draw: random.Random) -> psutil.Proce
     return None
 
 
+def send(number: signal.Signals, found: Sequence[psutil.Process]) -> None:
+    """A signal to each of them that lives, as Slurm sends it to all of a job."""
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(number)
+
+
 def wait_for(what: Callable[[], object], process: subprocess.Popen[str], within_s: float) -> bool:
     """Whether `what` became true before the process ended or the time was up."""
     deadline = time.monotonic() + within_s

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import random
+import signal
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -24,17 +26,21 @@ N = 160
 IDS = ("prompt_id", "candidate_id")  # an engine need not say the same twice
 
 
+def more_than(n: int, job: Path) -> bool:
+    """Whether a job has more than n shards."""
+    return len(list(job.glob("*.parquet"))) > n
+
+
 def test_an_engine_that_is_killed_and_a_job_that_is_stopped_lose_and_double_nothing(tmp_path: Path) -> None:
     """SIGKILL to the engine's process under work; then SIGTERM to every process, as Slurm sends it; then to the end."""
     runs = KilledRuns(tmp_path, in_vllm(tmp_path, N), random.Random(1), columns=IDS)
     runs.in_peace()
     candidates = runs.run / "generate"
     process = runs.start()
-    for role, number in (("engine core", "kill"), (None, "terminate")):
+    for role, number in (("engine core", signal.SIGKILL), (None, signal.SIGTERM)):
         before = len(list(candidates.glob("*.parquet")))
-        assert killing.wait_for(lambda n=before: len(list(candidates.glob("*.parquet"))) > n, process, 600)
-        for each in runs.processes.doing(role) if role else runs.processes.living():
-            getattr(each, number)()
+        assert killing.wait_for(functools.partial(more_than, before, candidates), process, 600)
+        killing.send(number, runs.processes.doing(role) if role else runs.processes.living())
     _, err = process.communicate(timeout=120)
     assert "retrying job generate" in err
     assert process.returncode == 5, err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
@@ -30,8 +31,8 @@ def to_one(process: subprocess.Popen[str]) -> None:
 
 def to_all(process: subprocess.Popen[str]) -> None:
     """As Slurm does: every process of the job."""
-    for each in (psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)):
-        each.terminate()
+    driver = psutil.Process(process.pid)
+    killing.send(signal.SIGTERM, [driver, *driver.children(recursive=True)])
 
 
 @pytest.mark.parametrize("send", [to_one, to_all])
