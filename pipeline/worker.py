@@ -205,6 +205,9 @@ class Worker:
             "tokens": _total(rows),
             "counts": dict(sorted(ctx.counts.items())),
         }
+        if self.store.exists(job.name, self.store.shard_file(shard)):
+            # Made meanwhile by a worker that was given up and lived on; later jobs may have used what it made.
+            return self.store.report(job.name, shard)
         self.store.write(job.name, shard, tables, report)
         for cls, kept in tables.items():
             self._keep((job.name, cls, shard), kept)

@@ -134,7 +134,7 @@ def test_nodes_that_are_lost_and_a_driver_that_goes_on_with_fewer(site: Site, ra
             assert killing.wait_for(lambda: len(list(site.folder.glob("pid-*"))) == 3, process, 200)
             workers = [psutil.Process(int(p.name.split("-")[1])) for p in site.folder.glob("pid-*")]
             processes.doing("raylet")[-1].kill()
-            # a worker may outlive its node by a moment, long enough to finish
+            # its worker may outlive it by a moment, long enough to finish
             assert killing.wait_for(lambda: not all(map(killing.lives, workers)), process, 100)
             (site.folder / "go").touch()
             assert killing.wait_for(lambda: list((site.folder / "runs/t/rate").glob("*.parquet")), process, 200)
