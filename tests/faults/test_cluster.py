@@ -31,9 +31,8 @@ def test_a_replica_that_dies_costs_its_shards_in_flight_and_nothing_else(
     ray_config["jobs"].append(
         {"stage": "generate", "name": "more", "pool": {"judge": 1, "policy": 1}, "from": "prompts"}
     )
-    (site.folder / "suicide-0").touch()
+    (site.folder / "suicide-0").touch()  # until the calm run has ended
     whole = site.calm(ray_config)
-    (site.folder / "suicide-0").unlink()
     with site.start("run", site.save(ray_config)) as process:
         _, err = process.communicate(timeout=280)
     assert process.returncode == 0, err
