@@ -1,6 +1,7 @@
 """`make bench`: runs one table or all and merges every figure into benchmarks/results.json.
 
-Each module of this folder with a `run(options) -> list[Figure]` is a table: `make bench ARGS="framework"`.
+Each module of this folder with a `run(...) -> list[Figure]` is a table: `make bench ARGS="framework"`. Its parameters, which
+are numbers, may be given: `make bench ARGS="faults:kills=400,seed=2"`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib
-import inspect
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -43,7 +43,9 @@ TABLES = (
     "kinds",
     "curation",
     "exports",
+    "journal_cost",
 )
+LONG = ("faults", "soak")  # when they are named
 
 
 def merge(figures: list[Figure], command: str) -> None:
@@ -67,21 +69,30 @@ def show() -> None:
     Console(width=160, highlight=False).print(table)
 
 
+def asked(text: str) -> tuple[str, dict[str, int]]:
+    """`faults:kills=400,seed=2` -> the table's name and what its `run` is given."""
+    name, _, given = text.partition(":")
+    if name not in TABLES + LONG:
+        raise argparse.ArgumentTypeError(f"no table {name!r}; tables: {', '.join(TABLES + LONG)}")
+    try:
+        return name, {key: int(value) for key, value in (pair.split("=") for pair in given.split(",") if pair)}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{given!r} is not of the form kills=400,seed=2") from None
+
+
 def main() -> None:
     """Runs the named tables, or all of them, and prints what is known then."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tables", nargs="*", choices=[[], *TABLES], help=f"default: all of {', '.join(TABLES)}")
+    parser.add_argument(
+        "tables", nargs="*", type=asked, help=f"{', '.join(TABLES + LONG)}; default: all but {', '.join(LONG)}"
+    )
     parser.add_argument("--show", action="store_true", help="print the results that are there, measure nothing")
-    parser.add_argument("--prompts", type=int, help="size of the input, where a table has one (`run(prompts)`)")
     options = parser.parse_args()
     if not options.show:
-        for name in options.tables or TABLES:
+        for name, given in options.tables or [asked(table) for table in TABLES]:
             module = importlib.import_module(f"benchmarks.{name}")
-            sized = options.prompts and "prompts" in inspect.signature(module.run).parameters
-            figures = module.run(options.prompts) if sized else module.run()
-            merge(
-                figures, f'make bench ARGS="{name} --prompts {options.prompts}"' if sized else f"make bench ARGS={name}"
-            )
+            values = ",".join(f"{k}={v}" for k, v in given.items())
+            merge(module.run(**given), f"make bench ARGS={name}{':' * bool(values)}{values}")
     show()
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.engine import ROOT, Engine
+from pipeline.lifeline import end_with_starter
 from pipeline.live import LiveEngine
 from pipeline.plan import Plan, make_plan
 from pipeline.remote import Answerer, RemoteEngine
@@ -34,7 +35,8 @@ class Setup:
     folder: str
 
     def enter(self) -> tuple[Plan, Store]:
-        """Stands where the driver stood (relative paths of the config) and checks the plan again."""
+        """Stands where the driver stood (relative paths of the config) and checks the plan again; ends with its node."""
+        end_with_starter()
         with contextlib.suppress(OSError):
             os.chdir(self.folder)
         for path in (str(ROOT), self.folder):

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pipeline.errors import PlanError
 from pipeline.plan import Job, Plan, first_difference, recipe_json
 from pipeline.stage import SourceIndex, SourceStage
-from pipeline.store import Store
+from pipeline.store import Store, arrow_schema
 
 
 def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
@@ -69,6 +69,20 @@ def _check_recipe(store: Store, name: str, job: Job) -> None:
         field_name, old, now = found
         raise PlanError(
             f"{store.base} was made with another recipe: job {name}, {field_name}: {old!r:.120} -> {now!r:.120}; "
+            f"give the config a new name, or use --rebuild {name} to redo it and what follows"
+        )
+    _check_columns(store, name, job)
+
+
+def _check_columns(store: Store, name: str, job: Job) -> None:
+    """What another version of this program wrote is never gone on with in other columns."""
+    if not (done := store.done(name)):
+        return
+    old, new = store.schema(name, min(done)).names, arrow_schema(job.table).names
+    if old != new:
+        found = ", ".join(sorted({*old} ^ {*new})) or "in another order"
+        raise PlanError(
+            f"{store.path(name)} has columns of another version of prefsynth ({found}); go on with that version, "
             f"give the config a new name, or use --rebuild {name} to redo it and what follows"
         )
 

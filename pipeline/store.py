@@ -23,12 +23,14 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from pipeline import files
 from pipeline.errors import PlanError, RunError
 from pipeline.records import Record, Reject
 
 R = TypeVar("R", bound=Record)
 ROW_GROUP = 8192  # fixed: bytes may not depend on how rows were chunked
 FOOTER = b"prefsynth"
+JOURNAL = ".journal"  # beside the shard that is under way
 Report = dict[str, Any]  # rows_in, rows_out, rejected, tokens … and `counts`: JSON-like, the same for the same rows
 
 
@@ -101,10 +103,8 @@ class Store:
     def __init__(self, root: str) -> None:
         self.root = root
         if "://" in root:
-            # without it Arrow begins a multipart upload for every object, however small
-            one_put = "?allow_delayed_open=true" if root.startswith("s3://") else ""
             try:
-                self.fs, self.base = pafs.FileSystem.from_uri(root + one_put)
+                self.fs, self.base = files.open_store(root)
             except (OSError, pa.ArrowException) as error:
                 raise PlanError(f"{root!r} is no place for a run: {str(error).splitlines()[0]}") from None
         else:
@@ -177,8 +177,19 @@ class Store:
             metadata = pq.read_metadata(path, filesystem=self.fs).metadata or {}
             report: Report = json.loads(metadata[FOOTER])
         except (KeyError, pa.ArrowInvalid):
-            raise RunError(f"{path} is not a complete prefsynth shard; move it away and run again") from None
+            raise self._foreign(path) from None
         return report
+
+    @staticmethod
+    def _foreign(path: str) -> RunError:
+        return RunError(f"{path} is not a complete prefsynth shard; move it away and run again")
+
+    def schema(self, job: str, shard: int) -> pa.Schema:
+        """The columns of a shard as it lies. Raises RunError when the file is not one of ours."""
+        try:
+            return pq.read_schema(self.path(job, self.shard_file(shard)), filesystem=self.fs)
+        except pa.ArrowInvalid:
+            raise self._foreign(self.path(job, self.shard_file(shard))) from None
 
     def exists(self, *parts: str) -> bool:
         """Whether a file of the run exists."""
@@ -204,10 +215,11 @@ class Store:
             self.fs.delete_dir(self.path(folder))
 
     def sweep(self, folders: Sequence[str]) -> None:
-        """Deletes what killed writers left beside the shards of `folders`."""
+        """Deletes what killed writers left beside the shards of `folders`: half-written files, journals of done shards."""
         for folder in folders:
-            for name in self.names(folder):
-                if ".tmp-" in name:
+            names = set(self.names(folder))
+            for name in names:
+                if ".tmp-" in name or (name.endswith(JOURNAL) and name.replace(JOURNAL, ".parquet") in names):
                     self.fs.delete_file(self.path(folder, name))
 
     @staticmethod
@@ -221,30 +233,8 @@ class Store:
 
     def _put(self, data: pa.Buffer, *parts: str) -> None:
         target = self.path(*parts)
-        if not self.is_local:
-            with self.fs.open_output_stream(target) as stream:  # an object appears whole, when it is closed
-                stream.write(data)
+        if self.is_local:
+            files.put(target, data)
             return
-        try:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            self._replace(target, data)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise RunError(
-                    f"disk full while writing {target}; free space and run again, what is finished is kept"
-                ) from None
-            raise
-
-    @staticmethod
-    def _replace(target: str, data: pa.Buffer) -> None:
-        beside = f"{target}.tmp-{os.getpid()}-{os.urandom(3).hex()}"
-        try:
-            with open(beside, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, target)
-        except BaseException:
-            if os.path.exists(beside):
-                os.unlink(beside)
-            raise
+        with self.fs.open_output_stream(target) as stream:  # an object appears whole, when it is closed
+            stream.write(data)

@@ -69,6 +69,8 @@ class Calls:
             self._in_flight -= 1
             if not self._in_flight:
                 self.stats["seconds_busy"] += time.monotonic() - self._since
+        if output is None or _cut_short(output):  # by a signal that a scheduler or a terminal sends to all processes
+            raise EngineDied(f"vLLM gave up a request to {self.model}: its process was told to stop")
         self._count(output)
         return output
 
@@ -84,6 +86,12 @@ class Calls:
         self.stats["cached_tokens"] += output.num_cached_tokens or 0
         if isinstance(output.outputs, list):  # samples
             self.stats["tokens"] += sum(len(sample.token_ids) for sample in output.outputs)
+
+
+def _cut_short(output: Any) -> bool:
+    """Whether vLLM ended a request before its end: what is there would pass for a short answer."""
+    samples = output.outputs if isinstance(output.outputs, list) else []
+    return any(sample.finish_reason in (None, "abort") for sample in samples)
 
 
 def start(fields: Mapping[str, Any], dtype: str) -> Any:

@@ -21,7 +21,7 @@ from pipeline.live import CountedEngine
 from pipeline.plan import Job, Plan
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
 from pipeline.stage import FIELD_OF, Context, Example, Slice, SourceIndex, SourceStage
-from pipeline.store import Report, Store
+from pipeline.store import JOURNAL, Report, Store
 from pipeline.tree import Tree
 from pipeline.watchdog import Watchdog
 
@@ -58,6 +58,9 @@ class Worker:
         """Processes and commits one shard. Raises EngineError (retry), RunError or PlanError (stop)."""
         started = time.monotonic()
         job = self.plan.jobs[job_name]
+        if not self.store.is_local and self.store.exists(job_name, self.store.shard_file(shard)):
+            # The store listed it late. Made again it might be another, and later jobs have used this one.
+            return Outcome(job_name, shard, self.store.report(job_name, shard), 0.0)
         ctx = self._context(job)
         asked = [engine for engine in ctx.engines.values() if isinstance(engine, CountedEngine)]
         journal = None
@@ -102,7 +105,7 @@ class Worker:
             return None
         if not self.store.is_local:
             raise PlanError(f"job {job.name}: journal: true needs a runs_dir on a disk, {self.store.root} is none")
-        journal = Journal(self.store.path(job.name, f"{shard:05d}.journal"))
+        journal = Journal(self.store.path(job.name, f"{shard:05d}{JOURNAL}"))
         ctx.journal = journal
         ctx.engines = {alias: JournaledEngine(alias, engine, journal) for alias, engine in ctx.engines.items()}
         return journal
@@ -215,6 +218,9 @@ class Worker:
             "tokens": _total(rows),
             "counts": dict(sorted(ctx.counts.items())),
         }
+        if self.store.exists(job.name, self.store.shard_file(shard)):
+            # Made meanwhile by a worker that was given up and lived on; later jobs may have used what it made.
+            return self.store.report(job.name, shard)
         self.store.write(job.name, shard, tables, report)
         for cls, kept in tables.items():
             self._keep((job.name, cls, shard), kept)

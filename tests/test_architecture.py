@@ -20,7 +20,7 @@ FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py")
 
 # Each line may import the lines above it, and what stands with it on its own line.
 LAYERS = [
-    {"errors", "signals", "ended", "labels", "lifeline", "page", "certainty", "rewards", "timeline", "histogram"},
+    {"errors", "signals", "ended", "files", "labels", "lifeline", "page", "certainty", "rewards", "timeline", "histogram"},
     {"records", "ids"},
     {"pair", "tree"},
     {"prompts", "store", "engine"},
@@ -53,7 +53,7 @@ THIRD_PARTIES = {
     "vllm": {"pipeline/engines/vllm.py", "pipeline/vllm_calls.py", "pipeline/vllm_pooling.py"},
     "httpx2": {"pipeline/engines/openai.py"},
     "jinja2": {"pipeline/prompts.py"},
-    "pyarrow": {"pipeline/store.py", "pipeline/engines/recorded.py", "stages/sources/"},
+    "pyarrow": {"pipeline/store.py", "pipeline/files.py", "pipeline/engines/recorded.py", "stages/sources/"},
     "datasets": {"stages/sources/hub.py"},
     "transformers": {"pipeline/tokenizer.py", "pipeline/engines/vllm.py"},
     "math_verify": {"stages/judges/math_worker.py"},

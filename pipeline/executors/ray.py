@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, RayError
 
 from pipeline.dataset import Columns, Look
 from pipeline.errors import EngineDied, EngineError
@@ -28,6 +29,10 @@ from pipeline.store import Store
 from pipeline.worker import Outcome
 
 
+REOPEN_S = 0.5
+REOPEN_FOR_S = 300.0  # a replica whose process dies again and again before its engine is up
+
+
 class ReplicaOnRay(Replica):
     """A replica that finds the others through Ray. Their handles lie in the object store: a thousand of them weigh more
     than the call they would come with, and are needed once."""
@@ -36,7 +41,6 @@ class ReplicaOnRay(Replica):
         """Runs a shard; `peers`: engine alias -> a reference to its actors' handles, in a list."""
         unknown = {alias: await reference for alias, (reference,) in peers.items() if alias not in self.engines}
         return await self.run(job, shard, unknown)
-
 
 @dataclass
 class _Seat:
@@ -87,7 +91,7 @@ class RayExecutor:
             self._seats[alias] = [_Seat(actor.remote(self._replica_setup, alias)) for _ in range(resources.replicas)]
             self._handles[alias] = ray.put([seat.actor for seat in self._seats[alias]])
         try:
-            await asyncio.gather(*(seat.actor.open.remote() for alias in wanted for seat in self._seats[alias]))
+            await asyncio.gather(*(_opened(seat) for alias in wanted for seat in self._seats[alias]))
         except RayError as error:
             raise _cause(error, f"an engine of {', '.join(wanted)} did not start") from None
 
@@ -150,7 +154,7 @@ class RayExecutor:
             try:
                 await seat.actor.open.remote()
             except (RayError, EngineError):
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(REOPEN_S)
             else:
                 seat.alive = True
                 return
@@ -187,6 +191,20 @@ class RayExecutor:
     def tell(self, samples: Sequence[Sample]) -> None:
         """See Executor."""
         self._metrics.send(samples)
+
+
+async def _opened(seat: _Seat) -> None:
+    """Opens a replica, again where its process was killed meanwhile and Ray starts another. Raises RayError."""
+    until = time.monotonic() + REOPEN_FOR_S
+    while True:
+        try:
+            await seat.actor.open.remote()
+        except ActorUnavailableError:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(REOPEN_S)
+        else:
+            return
 
 
 def run_task(setup: list[Any], root: str, job: str, shard: int) -> Outcome:

@@ -13,6 +13,7 @@ import functools
 import json
 import select
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +34,8 @@ class Program(NamedTuple):
 # -P: the script's folder is no place to import from, its files would hide modules of other packages.
 MATH = Program((sys.executable, "-P", str(Path(__file__).with_name("math_worker.py"))))
 _STARTUP_S = 120.0  # imports on a loaded machine
+# Signals of schedulers, terminals and machines short of memory; a check that exceeds its limit ends by SIGPROF.
+_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
 _PATIENCE = 20.0  # wall seconds per second of the limit: the worker's own alarm counts processor time
 
 
@@ -46,8 +49,18 @@ class Worker:
     def ask(self, limit_s: float, *question: Any) -> dict[str, Any] | None:
         """The reply to a question, both JSON; None when it took far more than `limit_s` or its process down with it.
 
-        Raises EngineError when no process can be started or math-verify is missing.
+        A process that was killed from outside says nothing about the question: it is asked once more. Raises EngineError
+        when no process can be started or math-verify is missing.
         """
+        reply, ended = self._asked(limit_s, question)
+        if reply is None and ended in _FROM_OUTSIDE:
+            reply, _ = self._asked(limit_s, question)
+        if reply is not None and reply.get("error") == "ModuleNotFoundError":
+            raise EngineError("comparing LaTeX answers needs math-verify; install the extra `math` of prefsynth")
+        return reply
+
+    def _asked(self, limit_s: float, question: tuple[Any, ...]) -> tuple[dict[str, Any] | None, int | None]:
+        """The reply or None, and how the process ended if it did before it was stopped."""
         patience = limit_s * _PATIENCE + (0.0 if self.process else _STARTUP_S)  # the first check imports
         process = self.process or self._start()
         try:
@@ -57,11 +70,13 @@ class Worker:
             reply: dict[str, Any] | None = self._line(process, patience)
         except OSError:
             reply = None
-        if reply is None:
-            self.stop()
-        elif reply.get("error") == "ModuleNotFoundError":
-            raise EngineError("comparing LaTeX answers needs math-verify; install the extra `math` of prefsynth")
-        return reply
+        if reply is not None:
+            return reply, None
+        with contextlib.suppress(subprocess.TimeoutExpired):  # its pipe may be closed a moment before its end
+            process.wait(0.2)
+        ended = process.returncode
+        self.stop()
+        return None, ended
 
     def _start(self) -> subprocess.Popen[bytes]:
         command, environment = self._program

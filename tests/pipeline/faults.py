@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
 from benchmarks import canned, scripted_sums
+from pipeline import ids
 from pipeline.engine import Completion, Request
 from pipeline.errors import EngineDied, EngineError, PlanError, Rejected
+
+_time, _time_ns = time.time, time.time_ns
 
 
 def folder() -> Path:
@@ -121,3 +125,38 @@ async def dies_here(request: Request) -> list[Completion]:
     if first_times("suicide", 1):
         os.kill(os.getpid(), signal.SIGKILL)
     return await here(request)
+
+
+def interrupts(request: Request) -> list[Completion]:
+    """The driver is asked to stop, as by a scheduler, under its first request."""
+    if first_times("interruption", 1):
+        os.kill(os.getpid(), signal.SIGTERM)
+    return canned.policy(request)
+
+
+async def noted_sums(request: Request) -> list[Completion]:
+    """As `slow_sums`; notes each request before and after: what, its key, the first number of its prompt."""
+    said = "".join(map(chr, request.token_ids or ())) or (request.messages or ())[-1].content
+    for what in ("asked", "said"):
+        line = f"{what} {request.key} {said.split()[1]}\n".encode()
+        file = os.open(folder() / "noted", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(file, line)
+        os.close(file)
+        if what == "asked":
+            await asyncio.sleep(0.005)
+    return scripted_sums.policy(request)
+
+
+def never_the_same(request: Request) -> list[Completion]:
+    """Other answers each time, as engines give that promise nothing."""
+    return [Completion(f"Answer: {os.urandom(8).hex()}", "stop", 5, 5) for _ in range(request.sampling.n)]
+
+
+def with_the_clock_put_wrong(request: Request) -> list[Completion]:
+    """The canned policy; at each answer the clock of this process jumps by up to a year, unless the test says `right`."""
+    if not (folder() / "right").exists():
+        first_times("jump", 1000)
+        wrong = (ids.seed(request.key) % 2_000_000 - 1_000_000) * 31.5
+        time.time = lambda: _time() + wrong
+        time.time_ns = lambda: _time_ns() + int(wrong * 1e9)
+    return canned.policy(request)

@@ -2,76 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.fs as pafs
 import pytest
 
 from pipeline import cli, lock
 from pipeline.errors import PlanError
 from pipeline.store import Store
+from tests.conftest import objects
 
 if TYPE_CHECKING:
     from tests.conftest import Site
 
-MOTO = shutil.which("moto_server")
 ROOT = "s3://bucket/runs/t"
-pytestmark = [
-    pytest.mark.slow,  # the server takes seconds to start
-    pytest.mark.skipif(
-        MOTO is None, reason="no S3 server: moto_server is not on the PATH (pip install 'moto[server]')"
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of an empty S3 server."""
-    log = tmp_path_factory.mktemp("moto") / "log"
-    with log.open("wb") as out:
-        command = [str(MOTO), "-H", "127.0.0.1", "-p", "0"]
-        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        while "Running on http" not in (said := log.read_text()):
-            assert server.poll() is None, said
-            time.sleep(0.05)
-        yield next(word for word in said.split() if word.startswith("http://127.0.0.1"))
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+pytestmark = pytest.mark.slow  # the server takes seconds to start
 
 
 @pytest.fixture
-def remote(site: Site, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def remote(site: Site, s3_bucket: str) -> dict[str, Any]:
     """A config whose runs lie in an empty bucket."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key",
-        "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    fs = pafs.S3FileSystem(endpoint_override=endpoint, allow_bucket_creation=True, allow_bucket_deletion=True)
-    if fs.get_file_info("bucket").type != pafs.FileType.NotFound:
-        fs.delete_dir("bucket")
-    fs.create_dir("bucket")
     return site.config(n=6, runs_dir="s3://bucket/runs")
-
-
-def objects() -> dict[str, bytes]:
-    """Shard -> content, as it lies in the bucket."""
-    store = Store(ROOT)
-    found = store.fs.get_file_info(pafs.FileSelector(store.base, recursive=True))
-    made = {}
-    for info in found:
-        if info.extension == "parquet":
-            with store.fs.open_input_stream(info.path) as stream:
-                made[info.path.removeprefix(f"{store.base}/")] = bytes(stream.read())
-    return made
 
 
 def calm(site: Site, config: dict[str, Any], rebuild: str | None = None) -> dict[str, bytes]:
@@ -85,18 +36,18 @@ def test_a_run_in_a_bucket_holds_the_same_bytes_as_on_a_disk_and_goes_on_where_i
 ) -> None:
     whole = calm(site, remote)
     site.run({**remote, "jobs": remote["jobs"][:2]})
-    assert {name.split("/")[0] for name in objects()} == {"prompts", "generate"}
+    assert {name.split("/")[0] for name in objects(ROOT)} == {"prompts", "generate"}
     site.run(remote)
-    assert objects() == whole
+    assert objects(ROOT) == whole
     store = Store(ROOT)
     store.fs.delete_file(store.path("rate", "00001.parquet"))
     assert site.run(remote).totals["rate"].shards == 2
-    assert objects() == whole
+    assert objects(ROOT) == whole
     remote["jobs"][1]["sampling"]["n"] = 3
     with pytest.raises(PlanError, match=r"bucket/runs/t was made with another recipe: job generate"):
         site.run(remote)
     site.run(remote, rebuild="generate")
-    assert objects() == calm(site, remote, rebuild="generate")
+    assert objects(ROOT) == calm(site, remote, rebuild="generate")
 
 
 def test_the_commands_that_look_read_a_bucket(
@@ -139,7 +90,7 @@ def test_a_killed_driver_leaves_a_claim_that_ends_and_a_run_that_goes_on(
     assert capsys.readouterr().err.count("works on bucket/runs/t") == 2
     monkeypatch.setattr(lock, "STALE_S", -1.0)  # as if the time had passed
     site.run(remote)
-    assert objects() == whole
+    assert objects(ROOT) == whole
 
 
 def test_a_bucket_that_is_not_there_is_one_line(

@@ -164,10 +164,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(store: Store, monkeypatch: p
 
 def test_leftovers_of_killed_writers_are_no_shards_and_are_swept(store: Store, tmp_path: Path) -> None:
     store.write("a", 0, {Prompt: prompts(1)}, REPORT)
-    (tmp_path / "run/a/00001.parquet.tmp-99-abc123").write_bytes(b"PAR1")
+    for name in ("00001.parquet.tmp-99-abc123", "00000.journal", "00001.journal"):
+        (tmp_path / "run/a" / name).write_bytes(b"PAR1")
     assert store.done("a") == {0}
     store.sweep(["a"])
-    assert store.names("a") == ["00000.parquet"]
+    assert store.names("a") == ["00000.parquet", "00001.journal"]  # of a shard that is still to be done
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all"])

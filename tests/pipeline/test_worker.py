@@ -101,6 +101,20 @@ def test_a_rejected_prompt_is_data_and_the_counts_reconcile(tmp_path: Path, engi
     ]
 
 
+@pytest.mark.parametrize("engine", [None, "e"])
+def test_a_shard_that_an_orphan_committed_first_stays_as_it_is(tmp_path: Path, engine: str | None) -> None:
+    def late(example: Example[Any], ctx: Context) -> list[Candidate]:
+        if example.prompt.prompt_id == "3":
+            store.write("ask", 0, {Candidate: theirs}, {"rows_out": 1})
+        return candidate(example, ctx)
+
+    theirs = [Candidate("0", "theirs", "t", "ask", n_tokens=1)]
+    worker, store = work(tmp_path, late, engine)
+    assert run(worker).report == {"rows_out": 1}
+    assert store.read("ask", Candidate, 0, main=True) == theirs
+    assert ("ask", Candidate, 0) not in worker._kept  # later jobs read what is there
+
+
 def test_a_prompt_that_was_rejected_upstream_is_not_processed(tmp_path: Path) -> None:
     worker, store = work(tmp_path, candidate)
     lost = Reject("2", "early", "prompt", "too_long", subject_id="2")
