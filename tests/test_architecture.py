@@ -20,7 +20,19 @@ FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py")
 
 # Each line may import the lines above it, and what stands with it on its own line.
 LAYERS = [
-    {"errors", "signals", "ended", "files", "labels", "lifeline", "page", "certainty", "rewards", "timeline", "histogram"},
+    {
+        "errors",
+        "signals",
+        "ended",
+        "files",
+        "labels",
+        "lifeline",
+        "page",
+        "certainty",
+        "rewards",
+        "timeline",
+        "histogram",
+    },
     {"records", "ids"},
     {"pair", "tree"},
     {"prompts", "store", "engine"},

@@ -28,7 +28,6 @@ from pipeline.stage import SourceIndex
 from pipeline.store import Store
 from pipeline.worker import Outcome
 
-
 REOPEN_S = 0.5
 REOPEN_FOR_S = 300.0  # a replica whose process dies again and again before its engine is up
 
@@ -41,6 +40,7 @@ class ReplicaOnRay(Replica):
         """Runs a shard; `peers`: engine alias -> a reference to its actors' handles, in a list."""
         unknown = {alias: await reference for alias, (reference,) in peers.items() if alias not in self.engines}
         return await self.run(job, shard, unknown)
+
 
 @dataclass
 class _Seat:
