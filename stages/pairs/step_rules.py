@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -58,13 +57,13 @@ def step_pairs(tree: FinishedTree, rule: StepRule) -> list[StepPair]:
     for parent in tree.nodes:
         if not tree.children[parent.node_id] or (rule.best_path_only and not parent.on_best_path):
             continue
-        if not _sound(tree.lineage(parent), rule):
+        if not sound(tree.lineage(parent), rule.sound):
             continue  # what is better after a mistake is no lesson in steps
         for chosen, rejected in RULES[rule.rule](tree, parent, rule):
             margin = _s(chosen, rule) - _s(rejected, rule)
             if (
                 chosen is not rejected
-                and _sound([chosen], rule)
+                and sound([chosen], rule.sound)
                 and margin > EPSILON
                 and margin >= rule.margin - EPSILON
             ):
@@ -73,10 +72,9 @@ def step_pairs(tree: FinishedTree, rule: StepRule) -> list[StepPair]:
     return sorted(found.values(), key=lambda pair: (-round(pair.margin, 12), pair.chosen, pair.rejected))
 
 
-def _sound(path: Sequence[Node], rule: StepRule) -> bool:
-    """Whether the search itself holds no step of `path` for wrong."""
-    least = -math.inf if rule.sound is None else rule.sound
-    return all(node.value is None or node.is_terminal or node.value >= least for node in path)
+def sound(path: Sequence[Node], least: float | None) -> bool:
+    """Whether the search itself holds no step of `path` for wrong: each has a value of at least `least`, where known."""
+    return least is None or all(node.value is None or node.is_terminal or node.value >= least for node in path)
 
 
 def _s(node: Node, rule: StepRule) -> float:

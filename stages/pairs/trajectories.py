@@ -12,18 +12,23 @@ from pipeline import ids
 from pipeline.tree import Node
 from stages.pairs.finished import FinishedTree, common_prefix, mean_q, outcome
 from stages.pairs.segments import Segment
-from stages.pairs.step_rules import StepPair
+from stages.pairs.step_rules import StepPair, sound
 
 
 class TrajectoryRule(BaseModel):
     """Which wrong leaf stands against a right one: best_worst (lowest mean Q), hard_negative (longest common prefix) or
-    random."""
+    random.
+
+    sound: least value of each step of the chosen one, where known: a right answer behind a step that the search itself holds
+    for wrong is no right answer. None: the outcome alone counts.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     order: Literal["best_worst", "hard_negative", "random"] = "hard_negative"
     max_pairs: int = Field(4, ge=1)  # of a tree
     max_uses: int = Field(1, ge=1)  # of a leaf
+    sound: float | None = Field(0.0, ge=-1, le=1)
 
 
 class Leaf(NamedTuple):
@@ -51,10 +56,10 @@ def first_turn(tree: FinishedTree) -> list[Leaf]:
 
 
 def trajectory_pairs(tree: FinishedTree, rule: TrajectoryRule) -> list[Segment]:
-    """Right leaves, best first, each with up to `max_uses` wrong ones of the same turn; margin: difference of the
-    mean Q."""
+    """Right and sound leaves, best first, each with up to `max_uses` wrong ones of the same turn; margin: difference of
+    the mean Q."""
     everything = leaves(tree)
-    right = [leaf for leaf in everything if outcome(leaf.node) > 0]
+    right = [leaf for leaf in everything if outcome(leaf.node) > 0 and sound(leaf.path, rule.sound)]
     wrong = sorted((leaf for leaf in everything if outcome(leaf.node) < 0), key=lambda w: (w.mean, w.node.node_id))
     drawn = ids.stream("trajectory_pairs", tree.tree.tree_id, rule.order)
     uses: dict[int, int] = {}
@@ -98,13 +103,15 @@ def shared_steps(a: Leaf, b: Leaf) -> int:
 
 
 class ListRule(BaseModel):
-    """When the leaves of a tree make a ranked list (TPO), and how long it may be."""
+    """When the leaves of a tree make a ranked list (TPO), and how long it may be. sound: as of TrajectoryRule, of right
+    ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_size: int = Field(8, ge=3)
     min_levels: int = Field(3, ge=2)  # different scores
     min_spread: float = Field(0.5, ge=0)  # best score minus worst
+    sound: float | None = Field(0.0, ge=-1, le=1)
 
 
 class Ranked(NamedTuple):
@@ -121,7 +128,8 @@ def ranked_list(tree: FinishedTree, rule: ListRule) -> list[Ranked]:
     score = (2 outcome + mean Q) / 3 puts that order on one scale. Too long a list keeps its best, its worst and what
     lies evenly between. Of a turn tree the answers of the first turn.
     """
-    scored = [((2 * outcome(leaf.node) + max(-1.0, min(1.0, leaf.mean))) / 3, leaf) for leaf in first_turn(tree)]
+    told = [leaf for leaf in first_turn(tree) if outcome(leaf.node) < 0 or sound(leaf.path, rule.sound)]
+    scored = [((2 * outcome(leaf.node) + max(-1.0, min(1.0, leaf.mean))) / 3, leaf) for leaf in told]
     scored.sort(key=lambda entry: (-entry[0], entry[1].node.node_id))
     scored = [scored[i] for i in spread(len(scored), rule.max_size)]
     levels = {round(value, 12) for value, _ in scored}
