@@ -8,14 +8,14 @@ they were last measured, which `make bench` does just before.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks import constructed_pairs
 from benchmarks.figures import Figure, synth
 from models.abacus.problems import Problem, make_problems, write_problems
-from models.abacus.solutions import read
+from models.abacus.solutions import ANSWER
 from pipeline.config import read_config
 from pipeline.pair import Pair
 from pipeline.plan import make_plan
@@ -24,6 +24,7 @@ from pipeline.store import Store
 SEED, PROBLEMS, SHARD = 11, 100, 50
 CONFIGS = ("abacus_pools", "abacus_search")
 NAME = "kinds_label_true_"
+EQUATION = re.compile(r"\d+ [-+x/] \d+ = (\d+)")
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -70,15 +71,27 @@ def _pairs(name: str, folder: Path) -> list[Pair]:
 
 
 def is_true(pair: Pair, problem: Problem) -> bool:
-    """Whether chosen is right and rejected is not."""
+    """Whether chosen is right and rejected is not: of whole answers to their end, of steps as far as they have come."""
     texts = [f"{pair.assistant_prefix or ''}{arm[0].content}" for arm in (pair.chosen_messages, pair.rejected_messages)]
-    if pair.chosen_terminal and pair.rejected_terminal and pair.level == "response":
-        return constructed_pairs.is_true(pair, problem)
-    return _right_so_far(texts[0], problem) and not _right_so_far(texts[1], problem)
+    ends = bool(pair.chosen_terminal), bool(pair.rejected_terminal)
+    chosen, rejected = (is_right(text, problem, end) for text, end in zip(texts, ends, strict=True))
+    return chosen and not rejected
 
 
-def _right_so_far(text: str, problem: Problem) -> bool:
-    """Whether every step has the plan's result, and the answer, where there is one, is the problem's."""
-    reading = read(text)
-    planned = [str(line.result) for line in problem.lines]
-    return reading.results == tuple(planned[: len(reading.results)]) and reading.answer in ("none", str(problem.answer))
+def is_right(text: str, problem: Problem, whole: bool) -> bool:
+    """Whether the results of all equations are the plan's, in its order, and the answer is the problem's.
+
+    Equations are read in any dress: a stray mark behind a result makes it no other result. Of a text that is not `whole`
+    what has come so far: it may be short of steps and answer, but not begin the answer before the last step is done, nor
+    another step behind it.
+    """
+    *lines, last = text.split("\n")
+    answers = [found[1] for line in (*lines, last) if (found := ANSWER.match(line))]
+    results = [int(found[1]) for line in (*lines, last) for found in EQUATION.finditer(line)]
+    planned = [line.result for line in problem.lines]
+    if whole or answers:
+        return results == planned and answers == [str(problem.answer)]
+    if results != planned[: len(results)]:
+        return False
+    begun = last.startswith(("Step", "Answer")) and last.split()[0].rstrip(":")
+    return not begun or (begun == "Answer") == (len(results) == len(planned)) or bool(EQUATION.search(last))

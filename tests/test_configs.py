@@ -34,6 +34,7 @@ ROW = {
 }
 
 
+PROBES = [{"prompt": "Name a river.", "right": "The Po.", "wrong": ["Como."]}]
 VOTES = {"paraphrase": 4, "a": 3, "b": 6, "skip": 1}
 RECORDED = Path(__file__).resolve().parent / "stages/sources/recorded_trees.jsonl"
 
@@ -57,6 +58,7 @@ def _local(data: dict[str, Any], file: Path) -> dict[str, Any]:
     elif str(source["path"]).startswith("data/"):
         source = source | {"path": str(file)}
     rest = [job | {"lists": {"items": _items(file)}} if "lists" in job else job for job in rest]
+    rest = [job | {"probes": PROBES} if "probes" in job else job for job in rest]
     return data | {"engines": engines, "jobs": [source, *rest]}
 
 

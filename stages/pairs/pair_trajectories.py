@@ -11,8 +11,7 @@ from pipeline.tree import Node, Tree
 from stages.pairs.finished import FinishedTree, finished_trees, outcome, text_of
 from stages.pairs.segments import Segment
 from stages.pairs.select import same_text
-from stages.pairs.step_rules import sound
-from stages.pairs.trajectories import TrajectoryRule, leaves, trajectory_pairs
+from stages.pairs.trajectories import TrajectoryRule, leaves, trajectory_pairs, trusted
 from stages.pairs.tree_pairs import Labelling, refused_pair, tree_pair, with_lineage
 
 
@@ -53,7 +52,7 @@ def _why_none(tree: FinishedTree, rule: TrajectoryRule) -> str:
     right = [leaf for leaf in found if outcome(leaf.node) > 0]
     if len(right) == len(found):
         return "all_right" if found else "no_leaf"
-    return "unsound" if right and not any(sound(leaf.path, rule.sound) for leaf in right) else "all_wrong"
+    return "unsound" if right and not any(trusted(leaf, rule) for leaf in right) else "all_wrong"
 
 
 def _alike(found: Segment) -> bool:
