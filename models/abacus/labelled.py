@@ -52,7 +52,12 @@ def scored_rows(seed: int, count: int, split: str) -> list[Row]:
         wrong = wrong_solution(rng, problem)
         scores = {"chosen_score": score(problem, None), "rejected_score": score(problem, first_wrong(problem, wrong))}
         rows.append(
-            {"prompt": problem.text, "answer": str(problem.answer), "chosen": right_solution(problem), "rejected": wrong}
+            {
+                "prompt": problem.text,
+                "answer": str(problem.answer),
+                "chosen": right_solution(problem),
+                "rejected": wrong,
+            }
             | scores
         )
     return rows

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.tree import Node
-from stages.judges.recompute import recompute
+from stages.judges.recompute import all_hold
 from stages.pairs.finished import FinishedTree, ScoreName, mean_q, samples, score, text_of
 from stages.pairs.gate import EPSILON
 
@@ -66,7 +66,7 @@ def step_pairs(tree: FinishedTree, rule: StepRule) -> list[StepPair]:
             if (
                 chosen is not rejected
                 and sound([chosen], rule.sound)
-                and (not rule.recompute or equations_hold(tree.lineage(chosen)))
+                and (not rule.recompute or all_hold(text_of(tree.lineage(chosen))))
                 and margin > EPSILON
                 and margin >= rule.margin - EPSILON
             ):
@@ -78,11 +78,6 @@ def step_pairs(tree: FinishedTree, rule: StepRule) -> list[StepPair]:
 def sound(path: Sequence[Node], least: float | None) -> bool:
     """Whether the search itself holds no step of `path` for wrong: each has a value of at least `least`, where known."""
     return least is None or all(node.value is None or node.is_terminal or node.value >= least for node in path)
-
-
-def equations_hold(path: Sequence[Node]) -> bool:
-    """Whether no equation that the steps state is false; that all hold proves nothing."""
-    return not any(call.observation.startswith("false") for call in recompute(text_of(path)))
 
 
 def _s(node: Node, rule: StepRule) -> float:
@@ -183,7 +178,9 @@ def _bisect(tree: FinishedTree, parent: Node, rule: StepRule) -> Arms:
     Both sides of the fork must have been probed: a first error is claimed from `min_samples` roll-outs only. One right end
     may be luck: a step after which fewer come right than before it does not keep the solution.
     """
-    right = [n for n in _chosen(eligible(tree, parent, rule)) if n.correct and (n.mc or 0) >= (parent.mc or 0) - EPSILON]
+    right = [
+        n for n in _chosen(eligible(tree, parent, rule)) if n.correct and (n.mc or 0) >= (parent.mc or 0) - EPSILON
+    ]
     if not right:
         return []
     best = max(right, key=lambda n: (n.mc or 0.0, n.visits, -n.node_id))

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import ids
 from pipeline.tree import Node
-from stages.pairs.finished import FinishedTree, common_prefix, mean_q, outcome
+from stages.judges.recompute import all_hold
+from stages.pairs.finished import FinishedTree, common_prefix, mean_q, outcome, text_of
 from stages.pairs.segments import Segment
-from stages.pairs.step_rules import StepPair, equations_hold, sound
+from stages.pairs.step_rules import StepPair, sound
 
 
 class TrajectoryRule(BaseModel):
@@ -81,7 +82,7 @@ def trajectory_pairs(tree: FinishedTree, rule: TrajectoryRule) -> list[Segment]:
 
 def trusted(leaf: Leaf, rule: TrajectoryRule | ListRule) -> bool:
     """Whether a right answer came by right steps, as far as search and arithmetic know."""
-    return sound(leaf.path, rule.sound) and (not rule.recompute or equations_hold(leaf.path))
+    return sound(leaf.path, rule.sound) and (not rule.recompute or all_hold(text_of(leaf.path)))
 
 
 def _as_given(good: Leaf, wrong: Sequence[Leaf], drawn: random.Random) -> list[Leaf]:

@@ -59,7 +59,9 @@ def made(site: Site, name: str, rows: list[dict[str, Any]], **fields: Any) -> Dr
     path = site.folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     config, here = read_config(name), "tests.stages.pairs.test_kind_configs"
-    engines = {alias: {"kind": "scripted", "function": f"{here}:{alias}", "model": alias} for alias in config["engines"]}
+    engines = {
+        alias: {"kind": "scripted", "function": f"{here}:{alias}", "model": alias} for alias in config["engines"]
+    }
     if "student" in engines:
         engines["student"]["score"] = f"{here}:learns"
     source, *rest = config["jobs"]
