@@ -40,6 +40,7 @@ TABLES = (
     "constructed_pairs",
     "instruction_labels",
     "context_labels",
+    "judge_labels",
     "kinds",
     "curation",
     "exports",

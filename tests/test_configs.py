@@ -34,6 +34,10 @@ ROW = {
 }
 
 
+NO_ANSWERS = (
+    "abacus_authors", "abacus_judges", "annotated", "enrich", "grow", "recorded_trees", "reformat", "repair"
+)  # fmt: skip
+PROBES = [{"prompt": "Name a river.", "right": "The Po.", "wrong": ["Como."]}]
 VOTES = {"paraphrase": 4, "a": 3, "b": 6, "skip": 1}
 RECORDED = Path(__file__).resolve().parent / "stages/sources/recorded_trees.jsonl"
 
@@ -57,6 +61,7 @@ def _local(data: dict[str, Any], file: Path) -> dict[str, Any]:
     elif str(source["path"]).startswith("data/"):
         source = source | {"path": str(file)}
     rest = [job | {"lists": {"items": _items(file)}} if "lists" in job else job for job in rest]
+    rest = [job | {"probes": PROBES} if "probes" in job else job for job in rest]
     return data | {"engines": engines, "jobs": [source, *rest]}
 
 
@@ -85,8 +90,8 @@ def test_a_shipped_config_holds_on_rows_of_its_kind(
     check(_local(read_config(name), file), n=8)
     told = capsys.readouterr().out
     made_by = (
-        dict.fromkeys(("enrich", "grow", "recorded_trees", "reformat", "annotated", "repair"), "prompts")
-        | dict.fromkeys(("abacus_search", "math_steps", "ultrainteract"), "search")
+        dict.fromkeys(NO_ANSWERS, "prompts")
+        | dict.fromkeys(("abacus_search", "abacus_steps", "math_steps", "ultrainteract"), "search")
         | {"contexts": "opposed", "abacus_contexts": "wishes", "mixture": "runs", "passages": "solve"}
     )
     assert f"{made_by.get(name, 'generate')}: 8 in, 0 rejected" in told

@@ -32,6 +32,11 @@ def recompute(text: str, cut: bool = False) -> list[ToolCall]:
     return [_call(claim) for claim in find_claims(_BINARY.sub(lambda m: f"{Decimal(m[0]):.9f}", text))]
 
 
+def all_hold(text: str) -> bool:
+    """Whether no claim of `text` is false; that all hold proves little. A false one that is only quoted counts too."""
+    return all(claim.true for claim in find_claims(text))
+
+
 def _call(claim: Claim) -> ToolCall:
     is_date = claim.text[0].isalpha()  # it begins with the month
     computed = ""

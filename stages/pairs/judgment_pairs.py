@@ -20,14 +20,19 @@ _KNOWN = ("given", "human", "votes")  # label sources of pairs that count as giv
 
 
 class Known(Struct, frozen=True):
-    """What is known of an input, on the judge's scale: the right score, and which share of votes says so."""
+    """What is known of an input, on the judge's scale: the right score, and which share of votes says so.
+
+    middle: where no more is known than that the score lies below it. A check that finds an answer wrong does not say how
+    wrong: 1 of 5 is no better a judgment than 2.
+    """
 
     score: float
     agreement: float | None = None
+    middle: float | None = None
 
 
 def same_input(judgments: Sequence[Judgment]) -> list[list[Judgment]]:
-    """Judgments that answer the very same prompt by the same judge, their texts all different, in order.
+    """Judgments that answer the very same prompt by the same judge, in order.
 
     Only rows that hold their prompt and were decided by what the judge wrote: where label probabilities decided, the
     text may say another score.
@@ -38,7 +43,12 @@ def same_input(judgments: Sequence[Judgment]) -> list[list[Judgment]]:
         if not j.messages or j.raw_text is None or j.label_probs or not (single or j.mode == "pairwise"):
             continue
         groups.setdefault((j.job, j.judge_id, j.mode, j.cand_ids, j.order, j.aspect, j.messages), []).append(j)
-    return [list({j.raw_text: j for j in reversed(group)}.values())[::-1] for group in groups.values()]
+    return list(groups.values())
+
+
+def distinct(group: Sequence[Judgment]) -> list[Judgment]:
+    """The first of each text. What most judgments say is asked of all of them: they agree by saying the same."""
+    return list({j.raw_text: j for j in reversed(group)}.values())[::-1]
 
 
 class Evidence:
@@ -68,7 +78,11 @@ class Evidence:
         known: Mapping[str, float] = self._outcomes if source == "outcome" else self._scores
         one, who = group[0], group[0].cand_ids
         if one.mode != "pairwise":
-            return None if source == "pairs" or who[0] not in known else _level(one, known[who[0]])
+            if source == "pairs" or who[0] not in known:
+                return None
+            if source == "outcome" and not known[who[0]]:
+                return Known(one.scale_min, middle=(one.scale_min + one.scale_max) / 2)
+            return _level(one, known[who[0]])
         if source == "pairs":
             better, worse = who in self._better, who[::-1] in self._better
             return Known(float(better)) if better != worse else None
@@ -93,14 +107,23 @@ def majority(values: Sequence[float | None], min_agreement: float) -> Known | No
     return Known(counts[0][0], share) if share >= min_agreement else None
 
 
-def judgment_pairs(values: Sequence[float | None], gold: float, min_gap: float) -> list[tuple[int, int]]:
-    """All (chosen, rejected) numbers: a value that is the gold one, over a value off by at least `min_gap`.
+def judgment_pairs(
+    values: Sequence[float | None], gold: float, min_gap: float, middle: float | None = None
+) -> list[tuple[int, int]]:
+    """All (chosen, rejected) numbers: a value that is the gold one, over a value off by at least `min_gap`; with `middle`
+    a value below it over one above it, so far apart.
 
     None is never a member (spec C0.1).
     """
-    right = [n for n, value in enumerate(values) if value == gold]
-    wrong = [n for n, value in enumerate(values) if value is not None and abs(value - gold) >= max(min_gap, 1e-9)]
-    return [(chosen, rejected) for chosen in right for rejected in wrong]
+    known = [(n, value) for n, value in enumerate(values) if value is not None]
+    right = [(n, value) for n, value in known if is_right(value, gold, middle)]
+    wrong = [(n, value) for n, value in known if middle is None or value > middle]
+    return [(c, r) for c, good in right for r, bad in wrong if abs(bad - good) >= max(min_gap, 1e-9)]
+
+
+def is_right(value: float, gold: float, middle: float | None) -> bool:
+    """Whether a judgment says what is known."""
+    return value == gold if middle is None else value < middle
 
 
 def capped(pairs: Sequence[tuple[int, int]], gaps: Sequence[float], cap: int, key: str) -> list[tuple[int, int]]:

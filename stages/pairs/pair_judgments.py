@@ -13,6 +13,7 @@ are what it wrote. A judge with `mode: expected` is left out: there the written 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -20,8 +21,19 @@ from pipeline import ids
 from pipeline.pair import Generation, Lineage, Pair
 from pipeline.records import Judgment, Message, Prompt, Record
 from pipeline.stage import Context, Example, Stage
+from stages.judges.recompute import all_hold
 from stages.pairs.build import CODE_VERSION
-from stages.pairs.judgment_pairs import SINGLE, Evidence, Gold, Known, capped, judgment_pairs, same_input
+from stages.pairs.judgment_pairs import (
+    SINGLE,
+    Evidence,
+    Gold,
+    Known,
+    capped,
+    distinct,
+    is_right,
+    judgment_pairs,
+    same_input,
+)
 
 _SOURCES: dict[Gold, str] = {"outcome": "verifier", "scores": "given", "pairs": "given", "majority": "votes"}
 
@@ -31,18 +43,22 @@ class PairJudgments(Stage):
 
     judges: jobs whose judgments are paired; default: all that keep their prompts.
     gold: where the right score comes from. `outcome`: a candidate that a check found right should get the highest score,
-    a wrong one the lowest, and the right of two be preferred. `scores`: of the source, on the judge's scale. `pairs`: of the
-    source or of people, for judgments of two responses. `majority`: the judge's own most frequent score, where at least
-    `min_agreement` of its judgments agree (flag `majority_gold`).
+    a wrong one a score below the middle rather than one above it, and the right of two be preferred. `scores`: of the
+    source, on the judge's scale. `pairs`: of the source or of people, for judgments of two responses. `majority`: the
+    judge's own most frequent score, where at least `min_agreement` of its judgments agree (flag `majority_gold`).
     min_gap: how far off a rejected score is at least, in points; of two responses and of yes or no any wrong one.
+    recompute: a right score behind a false equation is not chosen, be it only quoted.
     max_pairs: per input.
-    Counts: `kept`, `over_cap`, `no_pair:<no_gold | all_right | all_wrong | unread>` (inputs).
+    Counts: `kept`, `over_cap`, `no_pair:<no_gold | all_right | all_wrong | unread | false_equation>` (inputs).
     """
+
+    version: ClassVar[int] = 2
 
     judges: tuple[str, ...] = ()
     gold: Gold = "outcome"
     min_agreement: float = Field(0.75, gt=0.5, le=1)
     min_gap: float = Field(2, gt=0)
+    recompute: bool = False
     max_pairs: int = Field(3, ge=1)
 
     def needs(self) -> tuple[type[Record], ...]:
@@ -54,11 +70,15 @@ class PairJudgments(Stage):
         evidence = Evidence(example.judgments, example.pairs)
         asked = [j for j in example.judgments if not self.judges or j.job in self.judges]
         made: list[Pair] = []
-        for group in same_input(asked):
-            gold = evidence.gold(group, self.gold, self.min_agreement)
+        for everything in same_input(asked):
+            gold = evidence.gold(everything, self.gold, self.min_agreement)
+            group = distinct(everything)
             values = [j.value if j.status == "ok" else None for j in group]
-            if gold is None or not (found := judgment_pairs(values, gold.score, self._gap(group[0]))):
+            if gold is None or not (found := judgment_pairs(values, gold.score, self._gap(group[0]), gold.middle)):
                 ctx.count(f"no_pair:{_why(values, gold)}")
+                continue
+            if self.recompute and not (found := [(c, r) for c, r in found if all_hold(group[c].raw_text or "")]):
+                ctx.count("no_pair:false_equation")
                 continue
             gaps = [abs((group[rejected].value or 0.0) - gold.score) for _, rejected in found]
             taken = capped(found, gaps, self.max_pairs, group[0].judgment_key)
@@ -111,4 +131,4 @@ def _why(values: Sequence[float | None], gold: Known | None) -> str:
         return "unread"
     if gold is None:
         return "no_gold"
-    return "all_wrong" if gold.score not in known else "all_right"
+    return "all_right" if any(is_right(value, gold.score, gold.middle) for value in known) else "all_wrong"

@@ -23,7 +23,7 @@ class PairSteps(StepRule, SegmentRules, Stage):
     `no_pair:<reason>` (of trees).
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     alpha: Literal["beta", "visits"] = "beta"
 

@@ -8,10 +8,10 @@ from pipeline.pair import Pair
 from pipeline.records import Prompt, Reject
 from pipeline.stage import Context, Example, Stage
 from pipeline.tree import Node, Tree
-from stages.pairs.finished import FinishedTree, finished_trees, text_of
+from stages.pairs.finished import FinishedTree, finished_trees, outcome, text_of
 from stages.pairs.segments import Segment
 from stages.pairs.select import same_text
-from stages.pairs.trajectories import TrajectoryRule, leaves, trajectory_pairs
+from stages.pairs.trajectories import TrajectoryRule, leaves, trajectory_pairs, trusted
 from stages.pairs.tree_pairs import Labelling, refused_pair, tree_pair, with_lineage
 
 
@@ -19,7 +19,7 @@ class PairTrajectories(TrajectoryRule, Stage):
     """Right leaves, best first, against wrong ones. Every pair shares the prompt; the arms begin as far alike as chosen.
 
     Counts: `kept`, `refused:identical_text` (with a reject row), `no_pair:<reason>` (of trees: no_leaf, all_right,
-    all_wrong, all_refused).
+    all_wrong, unsound, all_refused).
     """
 
     version: ClassVar[int] = 2
@@ -37,15 +37,22 @@ class PairTrajectories(TrajectoryRule, Stage):
         kept = [found for found in proposed if not _alike(found)]
         ctx.count("kept", len(kept))
         if not kept:
-            right = [leaf.node.correct > 0 for leaf in leaves(tree)]
-            why = "all_refused" if proposed else "all_right" if all(right) else "all_wrong"
-            ctx.count(f"no_pair:{why if right else 'no_leaf'}")
+            ctx.count(f"no_pair:{'all_refused' if proposed else _why_none(tree, self)}")
         labelling = Labelling(f"leaves_{self.order}", "q")
         pairs = [tree_pair(prompt, tree, found, labelling, len(kept)) for found in kept]
         return [
             *[with_lineage(pair, "pair_trajectories", self.version, ctx) for pair in pairs],
             *[refused_pair(tree, found.pair, "identical_text", ctx) for found in alike],
         ]
+
+
+def _why_none(tree: FinishedTree, rule: TrajectoryRule) -> str:
+    """Why a tree had nothing to propose."""
+    found = leaves(tree)
+    right = [leaf for leaf in found if outcome(leaf.node) > 0]
+    if len(right) == len(found):
+        return "all_right" if found else "no_leaf"
+    return "unsound" if right and not any(trusted(leaf, rule) for leaf in right) else "all_wrong"
 
 
 def _alike(found: Segment) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.tree import Node
-from stages.pairs.finished import FinishedTree, ScoreName, mean_q, samples, score
+from stages.judges.recompute import all_hold
+from stages.pairs.finished import FinishedTree, ScoreName, mean_q, samples, score, text_of
 from stages.pairs.gate import EPSILON
 
 RuleName = Literal["path_extremes", "topk", "all_margin", "first_error", "pivotal", "bisect"]
@@ -30,6 +30,7 @@ class StepRule(BaseModel):
     pivot: float = Field(0.2, gt=0)  # pivotal: least change of mc, up and down
     window: tuple[float, float] | None = (0.2, 0.8)  # pivotal: mc of the parent
     sound: float | None = Field(0.0, ge=-1, le=1)  # least value of the chosen step and of each before it, where known
+    recompute: bool = False  # no chosen step states a false equation or follows one
     check_continuations: bool = False  # topk: mean Q of the best right end above that of the worst wrong one
     best_path_only: bool = False  # only forks on the most visited path
     allow_dead_ends: bool = False  # steps after which no step or answer came, as rejected arms
@@ -58,13 +59,14 @@ def step_pairs(tree: FinishedTree, rule: StepRule) -> list[StepPair]:
     for parent in tree.nodes:
         if not tree.children[parent.node_id] or (rule.best_path_only and not parent.on_best_path):
             continue
-        if not _sound(tree.lineage(parent), rule):
+        if not sound(tree.lineage(parent), rule.sound):
             continue  # what is better after a mistake is no lesson in steps
         for chosen, rejected in RULES[rule.rule](tree, parent, rule):
             margin = _s(chosen, rule) - _s(rejected, rule)
             if (
                 chosen is not rejected
-                and _sound([chosen], rule)
+                and sound([chosen], rule.sound)
+                and (not rule.recompute or all_hold(text_of(tree.lineage(chosen))))
                 and margin > EPSILON
                 and margin >= rule.margin - EPSILON
             ):
@@ -73,10 +75,9 @@ def step_pairs(tree: FinishedTree, rule: StepRule) -> list[StepPair]:
     return sorted(found.values(), key=lambda pair: (-round(pair.margin, 12), pair.chosen, pair.rejected))
 
 
-def _sound(path: Sequence[Node], rule: StepRule) -> bool:
-    """Whether the search itself holds no step of `path` for wrong."""
-    least = -math.inf if rule.sound is None else rule.sound
-    return all(node.value is None or node.is_terminal or node.value >= least for node in path)
+def sound(path: Sequence[Node], least: float | None) -> bool:
+    """Whether the search itself holds no step of `path` for wrong: each has a value of at least `least`, where known."""
+    return least is None or all(node.value is None or node.is_terminal or node.value >= least for node in path)
 
 
 def _s(node: Node, rule: StepRule) -> float:
@@ -174,9 +175,12 @@ def _pivotal(tree: FinishedTree, parent: Node, rule: StepRule) -> Arms:
 def _bisect(tree: FinishedTree, parent: Node, rule: StepRule) -> Arms:
     """S6 (OmegaPRM): the first wrong step against the first step of a right roll-out from the last good prefix.
 
-    Both sides of the fork must have been probed: a first error is claimed from `min_samples` roll-outs only.
+    Both sides of the fork must have been probed: a first error is claimed from `min_samples` roll-outs only. One right end
+    may be luck: a step after which fewer come right than before it does not keep the solution.
     """
-    right = [n for n in _chosen(eligible(tree, parent, rule)) if n.correct]
+    right = [
+        n for n in _chosen(eligible(tree, parent, rule)) if n.correct and (n.mc or 0) >= (parent.mc or 0) - EPSILON
+    ]
     if not right:
         return []
     best = max(right, key=lambda n: (n.mc or 0.0, n.visits, -n.node_id))

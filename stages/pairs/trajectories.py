@@ -10,20 +10,27 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import ids
 from pipeline.tree import Node
-from stages.pairs.finished import FinishedTree, common_prefix, mean_q, outcome
+from stages.judges.recompute import all_hold
+from stages.pairs.finished import FinishedTree, common_prefix, mean_q, outcome, text_of
 from stages.pairs.segments import Segment
-from stages.pairs.step_rules import StepPair
+from stages.pairs.step_rules import StepPair, sound
 
 
 class TrajectoryRule(BaseModel):
     """Which wrong leaf stands against a right one: best_worst (lowest mean Q), hard_negative (longest common prefix) or
-    random."""
+    random.
+
+    sound: least value of each step of the chosen one, where known: a right answer behind a step that the search itself holds
+    for wrong is no right answer. None: the outcome alone counts. recompute: nor does it state a false equation.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     order: Literal["best_worst", "hard_negative", "random"] = "hard_negative"
     max_pairs: int = Field(4, ge=1)  # of a tree
     max_uses: int = Field(1, ge=1)  # of a leaf
+    sound: float | None = Field(0.0, ge=-1, le=1)
+    recompute: bool = False
 
 
 class Leaf(NamedTuple):
@@ -51,10 +58,10 @@ def first_turn(tree: FinishedTree) -> list[Leaf]:
 
 
 def trajectory_pairs(tree: FinishedTree, rule: TrajectoryRule) -> list[Segment]:
-    """Right leaves, best first, each with up to `max_uses` wrong ones of the same turn; margin: difference of the
-    mean Q."""
+    """Right and sound leaves, best first, each with up to `max_uses` wrong ones of the same turn; margin: difference of
+    the mean Q."""
     everything = leaves(tree)
-    right = [leaf for leaf in everything if outcome(leaf.node) > 0]
+    right = [leaf for leaf in everything if outcome(leaf.node) > 0 and trusted(leaf, rule)]
     wrong = sorted((leaf for leaf in everything if outcome(leaf.node) < 0), key=lambda w: (w.mean, w.node.node_id))
     drawn = ids.stream("trajectory_pairs", tree.tree.tree_id, rule.order)
     uses: dict[int, int] = {}
@@ -71,6 +78,11 @@ def trajectory_pairs(tree: FinishedTree, rule: TrajectoryRule) -> list[Segment]:
                 arms = tuple(good.path), tuple(bad.path)
                 made.append(Segment(StepPair(parent, *pair, good.mean - bad.mean), "trajectory", good.history, *arms))
     return made
+
+
+def trusted(leaf: Leaf, rule: TrajectoryRule | ListRule) -> bool:
+    """Whether a right answer came by right steps, as far as search and arithmetic know."""
+    return sound(leaf.path, rule.sound) and (not rule.recompute or all_hold(text_of(leaf.path)))
 
 
 def _as_given(good: Leaf, wrong: Sequence[Leaf], drawn: random.Random) -> list[Leaf]:
@@ -98,13 +110,16 @@ def shared_steps(a: Leaf, b: Leaf) -> int:
 
 
 class ListRule(BaseModel):
-    """When the leaves of a tree make a ranked list (TPO), and how long it may be."""
+    """When the leaves of a tree make a ranked list (TPO), and how long it may be. sound, recompute: as of
+    TrajectoryRule, of right ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_size: int = Field(8, ge=3)
     min_levels: int = Field(3, ge=2)  # different scores
     min_spread: float = Field(0.5, ge=0)  # best score minus worst
+    sound: float | None = Field(0.0, ge=-1, le=1)
+    recompute: bool = False
 
 
 class Ranked(NamedTuple):
@@ -121,7 +136,8 @@ def ranked_list(tree: FinishedTree, rule: ListRule) -> list[Ranked]:
     score = (2 outcome + mean Q) / 3 puts that order on one scale. Too long a list keeps its best, its worst and what
     lies evenly between. Of a turn tree the answers of the first turn.
     """
-    scored = [((2 * outcome(leaf.node) + max(-1.0, min(1.0, leaf.mean))) / 3, leaf) for leaf in first_turn(tree)]
+    told = [leaf for leaf in first_turn(tree) if outcome(leaf.node) < 0 or trusted(leaf, rule)]
+    scored = [((2 * outcome(leaf.node) + max(-1.0, min(1.0, leaf.mean))) / 3, leaf) for leaf in told]
     scored.sort(key=lambda entry: (-entry[0], entry[1].node.node_id))
     scored = [scored[i] for i in spread(len(scored), rule.max_size)]
     levels = {round(value, 12) for value, _ in scored}

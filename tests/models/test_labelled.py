@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.abacus.judging import score
 from models.abacus.labelled import gold_items, made_pairs, main, mislabelled
 from models.abacus.problems import make_problems, split_of
 from models.abacus.solutions import first_wrong, is_correct
@@ -41,6 +42,16 @@ def test_shipped_gold_items_are_right_and_of_other_problems() -> None:
         assert not is_correct(known[row["prompt"]], row["response_b" if row["label"] == "a" else "response_a"])
 
 
+def test_shipped_scores_are_those_of_the_generator() -> None:
+    known = {p.text: p for p in make_problems(3, 60, "quickstart")}
+    for row in rows("scored.jsonl"):
+        problem = known[row["prompt"]]
+        assert row["answer"] == str(problem.answer)
+        for side in ("chosen", "rejected"):
+            assert row[f"{side}_score"] == score(problem, first_wrong(problem, row[side]))
+        assert row["chosen_score"] == 5 > 3 >= row["rejected_score"]
+
+
 @given(st.integers(0, 50), st.floats(0, 1), st.integers(0, 99))
 def test_exactly_the_share_is_turned_round_and_nothing_is_lost(n: int, share: float, seed: int) -> None:
     pairs = [(f"p{i}", "better", "worse") for i in range(n)]
@@ -52,8 +63,13 @@ def test_exactly_the_share_is_turned_round_and_nothing_is_lost(n: int, share: fl
 
 
 def test_the_command_makes_the_shipped_files_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, options in (("labelled.jsonl", []), ("gold.jsonl", "--gold --count 80 --seed 5 --split heldout".split())):
-        assert main([*options, "--out", str(tmp_path / name)]) == 0
+    shipped = {
+        "labelled.jsonl": "",
+        "gold.jsonl": "--gold --count 80 --seed 5 --split heldout",
+        "scored.jsonl": "--scored --count 60 --seed 3",
+    }
+    for name, options in shipped.items():
+        assert main([*options.split(), "--out", str(tmp_path / name)]) == 0
         assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes()
     assert made_pairs(0, 1, "quickstart") == made_pairs(0, 1, "quickstart")
     assert "80 pairs in" in capsys.readouterr().out

@@ -52,16 +52,32 @@ def test_every_kind_has_its_row_and_no_other_has() -> None:
     assert {*told} - {"topk_chain", "topk_rollout"} == KNOWN
 
 
+def kind_of(job: dict[str, Any]) -> str | None:
+    """The kind that a job of one kind makes."""
+    form = job.get("form", "step")
+    return {
+        "pair_responses": job.get("strategy", "best_worst"),
+        "pair_steps": job.get("rule", "topk") + ("" if form == "step" else f"_{form}"),
+        "pair_trajectories": f"leaves_{job.get('order', 'hard_negative')}",
+        "pair_judgments": f"judgment_{job.get('gold', 'outcome')}",
+        "pair_rationales": f"rationale_{job.get('rule', 'kept')}",
+        "pair_joint": "joint",
+    }.get(job["stage"], job.get("kind"))
+
+
 @pytest.mark.parametrize("row", ROWS, ids=[names(row[0])[0] for row in ROWS])
-def test_stages_and_configs_exist_and_the_config_has_such_a_job(row: list[str]) -> None:
+def test_stages_and_configs_exist_and_make_every_kind_of_the_row(row: list[str]) -> None:
     kinds, stages, configs = names(row[0]), names(row[2]), names(row[3])
     assert {*stages} <= {*stage_files()}
+    made: set[str | None] = set()
     for config in configs:
         jobs = [job for job in read_config(config)["jobs"] if job["stage"] in stages]
         assert jobs, config
-        if stages[0] in ("pair_responses", "pair_constructed", "pair_contexts", "pair_aspects"):
-            told = [{job.get("kind"), job.get("strategy", "best_worst")} for job in jobs]
-            assert any(each & {*kinds} for each in told), config
+        told = {kind_of(job) for job in jobs}
+        assert None in told or told & {*kinds}, config
+        made |= told
+    free = stages[0] in ("pair_instructions", "prompts")  # several kinds by default; whatever the source holds
+    assert free or {*kinds} <= {*made} | {"segment_regret", "step_value", "tree_trajectory"}
 
 
 def test_every_format_is_in_a_set_and_every_set_is_of_formats() -> None:

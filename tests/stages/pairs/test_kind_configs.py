@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from pipeline.config import read_config
-from pipeline.engine import Completion, Request
+from pipeline.engine import Completion, Request, ScoreRequest
 from pipeline.pair import Pair
 from pipeline.run import Driver
 from tests.conftest import Site
@@ -34,16 +34,41 @@ def solver(request: Request) -> str:
     return f"Answer: {int(red) + int(blue)}"
 
 
-def made(site: Site, name: str, rows: list[dict[str, Any]]) -> Driver:
+def teacher(request: Request) -> Completion:
+    """Adds in sight, or not, or does not know."""
+    asked = request.messages[-1].content if request.messages else ""
+    ways = ("I add the two numbers, digit by digit.", "It is so.", "Who knows?", "I count on my fingers.")
+    return Completion(f"{asked} {ways[request.seed % len(ways)]}", "stop", 10, 10)
+
+
+def student(request: Request) -> str:
+    """Is only scored."""
+    return "?"
+
+
+def learns(request: ScoreRequest) -> list[float]:
+    """Finds sums when its example adds; those of small numbers else."""
+    *_, example, probe = request.messages or ()
+    number = int(probe.content.split()[2])
+    knows = "I add" in example.content or number < 20
+    return [-0.5 if (request.continuation == str(2 * number)) == knows else -1.0]
+
+
+def made(site: Site, name: str, rows: list[dict[str, Any]], **fields: Any) -> Driver:
+    """The run of a config on `rows`, its engines the functions of their names; fields: of jobs that have them."""
     path = site.folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    config = read_config(name)
-    [alias] = config["engines"]
-    engine = {"kind": "scripted", "function": f"tests.stages.pairs.test_kind_configs:{alias}", "model": alias}
+    config, here = read_config(name), "tests.stages.pairs.test_kind_configs"
+    engines = {
+        alias: {"kind": "scripted", "function": f"{here}:{alias}", "model": alias} for alias in config["engines"]
+    }
+    if "student" in engines:
+        engines["student"]["score"] = f"{here}:learns"
     source, *rest = config["jobs"]
+    rest = [job | {name: value for name, value in fields.items() if name in job} for job in rest]
     jobs = [{**source, "path": str(path)}, *rest]
     return site.run(
-        config | {"engines": {alias: engine}, "jobs": jobs, "executor": "local", "runs_dir": str(site.folder / "runs")}
+        config | {"engines": engines, "jobs": jobs, "executor": "local", "runs_dir": str(site.folder / "runs")}
     )
 
 
@@ -92,3 +117,15 @@ def test_passages_that_differ_in_a_number(site: Site) -> None:
     for pair in pairs:
         red, blue = re.findall(r"(\d+) (?:red|blue)", pair.prompt_messages[-1].content)
         assert pair.chosen_messages[0].content.endswith(f"Answer: {int(red) + int(blue)}")
+
+
+def test_drafts_that_a_student_learns_from(site: Site) -> None:
+    probes = [{"prompt": f"What is {i} + {i}?", "right": str(2 * i), "wrong": [str(2 * i + 1)]} for i in range(40)]
+    rows = [{"question": f"What is {i} + 7?"} for i in range(100, 100 + N)]
+    driver = made(site, "drafts", rows, probes=probes)
+    pairs = rows_of(driver, "pair_constructed")
+    assert pairs
+    assert {p.kind for p in pairs} == {"student_icl"}
+    assert all("I add" in p.chosen_messages[0].content for p in pairs)
+    assert not any("I add" in p.rejected_messages[0].content for p in pairs)
+    assert {(p.chosen_score, p.rejected_score) for p in pairs} == {(1.0, 0.5)}

@@ -103,7 +103,32 @@ async def test_a_right_answer_deserves_the_highest_score_and_the_prompt_is_the_j
     assert [p.chosen_score for p in pairs] == [1.0, 1.0]
     wrong, _ = await run(*judged([5, 4, 3, 1, None]), outcome("a", False), max_pairs=9)
     assert {p.chosen_messages[0].content for p in wrong} == {"Thought 3. Score: 1"}
-    assert len({p.pair_id for p in (*pairs, *wrong)}) == 5
+    assert len({p.pair_id for p in (*pairs, *wrong)}) == 4
+
+
+async def test_how_wrong_an_answer_is_no_check_says() -> None:
+    pairs, _ = await run(*judged([1, 2, 3, 4, 5]), outcome("a", False), max_pairs=9)
+    told = {(p.chosen_messages[0].content[-1], p.rejected_messages[0].content[-1]) for p in pairs}
+    assert told == {("1", "4"), ("1", "5"), ("2", "4"), ("2", "5")}
+
+
+async def test_a_right_score_behind_a_false_equation_is_not_chosen() -> None:
+    lucky, sound, wrong = judged([5, 5, 1])
+    rows = [replace(lucky, raw_text="3 + 4 = 8. Score: 5"), replace(sound, raw_text="3 + 4 = 7. Score: 5"), wrong]
+    pairs, _ = await run(*rows, outcome("a", True), recompute=True)
+    assert [p.chosen_messages[0].content for p in pairs] == ["3 + 4 = 7. Score: 5"]
+    assert (await run(rows[0], wrong, outcome("a", True), recompute=True))[1] == {"no_pair:false_equation": 1}
+    assert len((await run(*rows, outcome("a", True)))[0]) == 2
+
+
+async def test_judgments_in_the_same_words_are_so_many_votes_and_one_text() -> None:
+    right = [
+        replace(j, raw_text="It is right. Score: 5", judgment_key=f"same{n}") for n, j in enumerate(judged([5] * 6))
+    ]
+    pairs, counts = await run(*right, *judged([1, 1]), gold="majority", max_pairs=9)
+    assert counts == {"kept": 2}
+    assert {p.chosen_messages[0].content for p in pairs} == {"It is right. Score: 5"}
+    assert {p.agreement for p in pairs} == {0.75}
 
 
 async def test_of_each_input_at_most_three_and_what_is_left_is_counted() -> None:

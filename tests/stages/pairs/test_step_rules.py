@@ -127,6 +127,25 @@ def test_example_a_trajectories(example_a: FinishedTree) -> None:
     assert len(drawn) == 4
 
 
+def test_a_right_leaf_behind_a_step_that_the_search_holds_for_wrong_is_not_chosen(example_a: FinishedTree) -> None:
+    doubted = [replace(n, value=-0.3) if n.step_text == "aa" else n for n in example_a.nodes]
+    tree = FinishedTree(example_a.tree, doubted)
+    assert [s.chosen[-1].step_text for s in trajectory_pairs(tree, TrajectoryRule())] == ["bb"]
+    for least in (None, -0.5):
+        assert len(trajectory_pairs(tree, TrajectoryRule(sound=least))) == 2
+
+
+def test_what_stands_on_a_false_equation_is_not_chosen(example_a: FinishedTree) -> None:
+    told = [replace(n, step_text="\n3 + 4 = 8\n") if n.step_text == "aa" else n for n in example_a.nodes]
+    tree = FinishedTree(example_a.tree, told)
+    assert [s.chosen[-1].step_text for s in trajectory_pairs(tree, TrajectoryRule(recompute=True))] == ["bb"]
+    assert len(trajectory_pairs(tree, TrajectoryRule())) == 2
+    steps = {rule: chosen_over(tree, rule="all_margin", recompute=rule) for rule in (True, False)}
+    assert "aaa>aab" in steps[False]
+    assert "aaa>aab" not in steps[True]
+    assert "bb>ba" in steps[True]
+
+
 def test_example_a_process_labels(example_a: FinishedTree) -> None:
     labels = {leaf.node.step_text: step_labels(leaf, LabelRule()) for leaf in leaves(example_a)}
     assert labels["aaa"] == StepLabels([1 / 3, 1 / 2, 1], [1, 1, 1])
