@@ -22,7 +22,8 @@ from pipeline.store import Report, Store
 SUMS = "totals.json"
 SUMMED = ("rows_in", "kept", "rejected", "rows_out", "tokens")
 KEEP_EVERY = 2048  # shards of a job: reading so many footers takes a second on a disk, some seconds in an object store
-READERS = 32  # footers that are asked for at once: an object store answers each after milliseconds
+READERS = 32  # footers that are asked of an object store at once: it answers each after milliseconds
+DISK_READERS = 2  # of a disk: it answers at once, and more threads only wait for the interpreter
 
 
 @dataclass
@@ -64,16 +65,17 @@ def totals_of(store: Store, job: str) -> Totals:
 
 def all_totals(store: Store, jobs: Sequence[str]) -> dict[str, Totals]:
     """The sums of several jobs; an object store lists a thousand names at a time, so all are listed at once."""
-    with ThreadPoolExecutor(max(1, len(jobs))) as pool:
+    with ThreadPoolExecutor(1 if store.is_local else len(jobs)) as pool:
         return dict(zip(jobs, pool.map(lambda job: totals_of(store, job), jobs), strict=True))
 
 
 def reports(store: Store, job: str, shards: Sequence[int]) -> Iterator[tuple[int, Report]]:
     """(shard, its report), many read at once. Raises RunError where a file is none of ours."""
+    readers = DISK_READERS if store.is_local else READERS
     if len(shards) < READERS:
         yield from ((shard, store.report(job, shard)) for shard in shards)
         return
-    with ThreadPoolExecutor(READERS) as pool:
+    with ThreadPoolExecutor(readers) as pool:
         yield from zip(shards, pool.map(lambda shard: store.report(job, shard), shards), strict=True)
 
 
