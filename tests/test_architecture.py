@@ -36,7 +36,7 @@ LAYERS = [
     {"run", "report"},
     {"drawing"},
     {"alone"},
-    {"show", "preview", "export", "audit", "pictures", "check", "calibrate"},
+    {"show", "preview", "export", "audit", "pictures", "check", "calibrate", "iterate"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

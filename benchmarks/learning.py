@@ -1,0 +1,188 @@
+"""Does the data teach? The closed loop on the embedded world: generate, pair, export, train with TRL, measure.
+
+The policy is models/novice, which has bad habits; the judge is models/abacus. Every row of the table trains the same policy
+on as many pairs, made from as many of its tokens, with the settings of its loss, which were chosen on seed 99; that is not
+reported. Measured on 1,000 problems of a split that neither the policy nor the pairs have seen. docs/learning.md shows it.
+Work lies in runs/learning: what is there is not done again, so an interruption costs one cell.
+`python -m benchmarks.learning SEED[,SEED …] [ROW …]` makes parts of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import ROOT, Figure
+from benchmarks.learning_data import NOVICE, Made, Rows, short
+
+SEEDS = (1, 2, 3)
+PROBLEMS, PAIRS = 256, 128
+UNSEEN, UNSEEN_SEED = 1000, 77
+WORK = ROOT / "runs" / "learning"
+WORKERS = os.cpu_count() or 1
+FORMS = (
+    "numbered",
+    "plain",
+    "end_word",
+    "max_lines",
+    "answer_only",
+)  # what configs/abacus_multilevel.yaml has pairs about
+SETTINGS: Mapping[str, dict[str, Any]] = {
+    "none": {},
+    "dpo": {"learning_rate": 3e-4},  # the rest as in scripts/train_dpo.py
+    "sft": {"learning_rate": 3e-4, "num_train_epochs": 2, "per_device_train_batch_size": 32},
+}
+Found = dict[str, Any]
+
+ROWS: Mapping[str, tuple[str, Callable[[Made], Rows]]] = {
+    "outcome": ("dpo", lambda made: made.exported("outcome_pairs")),
+    "search": ("dpo", lambda made: made.exported("step_pairs")),
+    "sft": ("sft", Made.right_answers),
+    "random": ("dpo", Made.random_labels),
+    "trajectories": ("dpo", lambda made: made.exported("trajectory_pairs")),
+    "both": ("dpo", lambda made: made.both(PAIRS)),
+    "judged": ("dpo", lambda made: made.exported("judged_pairs")),
+    "rationales": ("dpo", Made.explained),
+    "noisy": ("dpo", Made.noisy),
+    "repaired": ("dpo", Made.repaired),
+}
+
+
+def measured(folder: Path, specs: Mapping[str, Mapping[str, Any]]) -> dict[str, Found]:
+    """Results of cells; those that are missing are made now, in as many processes as there are cores."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [name for name in specs if not (folder / f"{name}.result").exists()]
+    for name in missing:
+        whole = {"model": NOVICE, "problems": UNSEEN, "problems_seed": UNSEEN_SEED, "folder": str(folder / name),
+                 "settings": SETTINGS[specs[name]["method"]], **specs[name]}  # fmt: skip
+        (folder / f"{name}.json").write_text(json.dumps(whole), encoding="utf-8")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    running = []
+    for part in range(WORKERS):
+        if files := [str(folder / f"{name}.json") for name in missing[part::WORKERS]]:
+            command = [sys.executable, "-m", "benchmarks.learning_cell", *files]
+            with Path(files[0]).with_suffix(".log").open("w", encoding="utf-8") as log:
+                running.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
+    codes = [process.wait() for process in running]
+    if any(codes):
+        raise RuntimeError(f"a cell failed, see {folder}/*.log")
+    return {name: json.loads((folder / f"{name}.result").read_text(encoding="utf-8")) for name in specs}
+
+
+def base() -> Found:
+    """The policy untrained."""
+    return measured(WORK, {"base": {"seed": 0, "method": "none", "rows": [], "forms": FORMS}})["base"]
+
+
+def of_seed(seed: int, names: Sequence[str] = tuple(ROWS)) -> dict[str, Found]:
+    """The rows of one seed that need no policy but the first."""
+    folder = WORK / str(seed)
+    made = Made(folder, seed, NOVICE, PROBLEMS)
+    specs: dict[str, dict[str, Any]] = {}
+    for name in names:
+        method, rows = ROWS[name]
+        known = (folder / f"{name}.result").exists()
+        specs[name] = {"seed": seed, "method": method, "rows": [] if known else short(rows(made), PAIRS)}
+    return measured(folder, specs)
+
+
+def second_round(seed: int) -> Found:
+    """Two rounds of half the problems and half the pairs: the second policy's answers are those of the first's pupil."""
+    folder = WORK / str(seed) / "rounds"
+    model = NOVICE
+    for number in (1, 2):
+        name, pupil = f"round-{number}", str(folder / f"model-{number}")
+        made = Made(folder / name, seed + 1000 * number, model, PROBLEMS // 2)
+        rows = [] if (folder / f"{name}.result").exists() else short(made.outcome_alone(), PAIRS // 2)
+        spec = {"seed": seed, "method": "dpo", "rows": rows, "model": model, "save": pupil}
+        found, model = measured(folder, {name: spec})[name], pupil
+    return found
+
+
+def forms(seed: int) -> Found:
+    """Trained on pairs about the form of answers."""
+    folder = WORK / str(seed) / "forms"
+    made = Made(folder, seed, NOVICE, PROBLEMS)
+    rows = [] if (folder / "forms.result").exists() else short(made.forms(), PAIRS)
+    return measured(folder, {"forms": {"seed": seed, "method": "dpo", "rows": rows, "forms": FORMS}})["forms"]
+
+
+def every(seed: int) -> dict[str, Found]:
+    """All that one seed makes."""
+    return {**of_seed(seed), "second_round": second_round(seed), "forms": forms(seed)}
+
+
+def points(value: float) -> float:
+    """A share as percentage points."""
+    return round(100 * value, 1)
+
+
+def row_figures(found: Mapping[str, Sequence[Found]], start: Found) -> Iterator[Figure]:
+    """One figure a row: mean greedy accuracy, and beside it what else was measured."""
+    for name, cells in found.items():
+        greedy = [cell["greedy"] for cell in cells]
+        beside = {
+            "gain": points(statistics.fmean(greedy) - start["greedy"]),
+            "lowest and highest": [points(min(greedy)), points(max(greedy))],
+            "at temperature 1": points(statistics.fmean(cell["t1"] for cell in cells)),
+            "by number of steps": {
+                n: points(statistics.fmean(cell["by_steps"][n] for cell in cells)) for n in start["by_steps"]
+            },
+            "seeds": len(cells),
+        }
+        if name == "forms":
+            beside |= {
+                what: [points(start[what]), points(statistics.fmean(cell[what] for cell in cells))]
+                for what in ("followed", "followed_and_right")
+            }
+        yield Figure(f"learning_{name}", points(statistics.fmean(greedy)), "% right, greedy", "", beside)
+
+
+def summary(found: Mapping[str, Sequence[Found]], start: Found) -> Iterator[Figure]:
+    """What is wanted of the table."""
+    mean = {name: 100 * statistics.fmean(cell["greedy"] for cell in cells) for name, cells in found.items()}
+    gain = {name: round(value - 100 * start["greedy"], 1) for name, value in mean.items()}
+    best = max((name for name in gain if name not in ("random", "sft", "forms")), key=lambda name: gain[name])
+    yield Figure("learning_best_gain_points", gain[best], "points", ">= 15, and above SFT", {"row": best})
+    yield Figure("learning_search_minus_outcome_points", round(mean["search"] - mean["outcome"], 1), "points", ">= 0")
+    yield Figure("learning_random_gain_points", gain["random"], "points", "<= 0")
+    yield Figure("learning_sft_gain_points", gain["sft"], "points", "below the best")
+    if cost := max(0.0, mean["outcome"] - mean["noisy"]):
+        share = round((mean["repaired"] - mean["noisy"]) / cost, 2)
+        yield Figure("learning_noise_recovered_share", share, "share", ">= 0.5", {"noise cost points": round(cost, 1)})
+    kept = statistics.fmean(cell["followed"] for cell in found["forms"]) - start["followed"]
+    yield Figure("learning_forms_gain_points", points(kept), "points", ">= 10", {"accuracy gain": gain["forms"]})
+
+
+def run() -> list[Figure]:
+    """The table as figures."""
+    start = base()
+    seeds = [every(seed) for seed in SEEDS]
+    found = {name: [of[name] for of in seeds] for name in seeds[0]}
+    first = Figure("learning_base", points(start["greedy"]), "% right, greedy", "", {
+        "at temperature 1": points(start["t1"]), "by number of steps": start["by_steps"], "problems": UNSEEN,
+        "pairs": PAIRS, "prompts": PROBLEMS,
+    })  # fmt: skip
+    return [first, *summary(found, start), *row_figures(found, start)]
+
+
+def main() -> None:
+    """Rows of seeds, as told on the command line."""
+    print("base", json.dumps(base()), flush=True)
+    more = {"second_round": second_round, "forms": forms}
+    for seed in map(int, sys.argv[1].split(",")):
+        names = sys.argv[2:] or [*ROWS, *more]
+        found = of_seed(seed, [name for name in names if name in ROWS])
+        found |= {name: make(seed) for name, make in more.items() if name in names}
+        for name, cell in found.items():
+            print(seed, name, json.dumps(cell), flush=True)
+
+
+if __name__ == "__main__":
+    main()
