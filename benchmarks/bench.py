@@ -35,6 +35,7 @@ TABLES = (
     "instruction_labels",
     "context_labels",
     "curation",
+    "learning",
 )
 
 

@@ -18,11 +18,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import ROOT, Figure
-from benchmarks.learning_data import NOVICE, Made, Rows, short
+import yaml
 
-SEEDS = (1, 2, 3)
-PROBLEMS, PAIRS = 256, 128
+from benchmarks.figures import ROOT, Figure
+from benchmarks.learning_data import NOVICE, Data, Made, Rows, short
+from models.abacus.problems import make_problems, write_problems
+from pipeline.config import read_config
+
+SEEDS, TUNED_ON = (1, 2, 3), 99
+PROBLEMS, PAIRS = 128, 56  # of each seed
 UNSEEN, UNSEEN_SEED = 1000, 77
 WORK = ROOT / "runs" / "learning"
 WORKERS = os.cpu_count() or 1
@@ -38,6 +42,8 @@ SETTINGS: Mapping[str, dict[str, Any]] = {
     "dpo": {"learning_rate": 3e-4},  # the rest as in scripts/train_dpo.py
     "sft": {"learning_rate": 3e-4, "num_train_epochs": 2, "per_device_train_batch_size": 32},
 }
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+JOBS: Sequence[str] = ()  # of configs/abacus_learning.yaml; all
 Found = dict[str, Any]
 
 ROWS: Mapping[str, tuple[str, Callable[[Made], Rows]]] = {
@@ -62,13 +68,12 @@ def measured(folder: Path, specs: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         whole = {"model": NOVICE, "problems": UNSEEN, "problems_seed": UNSEEN_SEED, "folder": str(folder / name),
                  "settings": SETTINGS[specs[name]["method"]], **specs[name]}  # fmt: skip
         (folder / f"{name}.json").write_text(json.dumps(whole), encoding="utf-8")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     running = []
     for part in range(WORKERS):
         if files := [str(folder / f"{name}.json") for name in missing[part::WORKERS]]:
             command = [sys.executable, "-m", "benchmarks.learning_cell", *files]
             with Path(files[0]).with_suffix(".log").open("w", encoding="utf-8") as log:
-                running.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
+                running.append(subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=log, stderr=log))
     codes = [process.wait() for process in running]
     if any(codes):
         raise RuntimeError(f"a cell failed, see {folder}/*.log")
@@ -80,10 +85,14 @@ def base() -> Found:
     return measured(WORK, {"base": {"seed": 0, "method": "none", "rows": [], "forms": FORMS}})["base"]
 
 
+def made_by(seed: int) -> Made:
+    """What the runs made of one seed's problems; all seeds share the runs."""
+    return Made(Data(WORK / "data", (TUNED_ON, *SEEDS), PROBLEMS, JOBS), seed)
+
+
 def of_seed(seed: int, names: Sequence[str] = tuple(ROWS)) -> dict[str, Found]:
     """The rows of one seed that need no policy but the first."""
-    folder = WORK / str(seed)
-    made = Made(folder, seed, NOVICE, PROBLEMS)
+    folder, made = WORK / str(seed), made_by(seed)
     specs: dict[str, dict[str, Any]] = {}
     for name in names:
         method, rows = ROWS[name]
@@ -93,23 +102,31 @@ def of_seed(seed: int, names: Sequence[str] = tuple(ROWS)) -> dict[str, Found]:
 
 
 def second_round(seed: int) -> Found:
-    """Two rounds of half the problems and half the pairs: the second policy's answers are those of the first's pupil."""
+    """Two rounds of configs/iterate.yaml, each with half the problems and half the pairs."""
     folder = WORK / str(seed) / "rounds"
-    model = NOVICE
-    for number in (1, 2):
-        name, pupil = f"round-{number}", str(folder / f"model-{number}")
-        made = Made(folder / name, seed + 1000 * number, model, PROBLEMS // 2)
-        rows = [] if (folder / f"{name}.result").exists() else short(made.outcome_alone(), PAIRS // 2)
-        spec = {"seed": seed, "method": "dpo", "rows": rows, "model": model, "save": pupil}
-        found, model = measured(folder, {name: spec})[name], pupil
-    return found
+    folder.mkdir(parents=True, exist_ok=True)
+    config = read_config("iterate")
+    for number in range(1, 3):
+        write_problems(
+            folder / f"problems-{number}.jsonl", make_problems(seed + 1000 * number, PROBLEMS // 2, "quickstart")
+        )
+    config["iterate"]["train"] += ["--most", str(PAIRS // 2), "--set", f"seed={seed}"]
+    config["jobs"][0]["path"] = str(folder / "problems-{round}.jsonl")
+    file = folder / "rounds.yaml"
+    file.write_text(
+        yaml.safe_dump(config | {"seed": seed, "executor": "local", "runs_dir": str(folder)}), encoding="utf-8"
+    )
+    if not (model := folder / "iterate" / "model-2").exists():
+        with (folder / "output.txt").open("w", encoding="utf-8") as log:
+            command = [sys.executable, "-m", "pipeline.cli", "iterate", str(file), "--plain"]
+            subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, stdout=log, stderr=log, check=True)
+    return measured(folder, {"second": {"seed": seed, "method": "none", "rows": [], "model": str(model)}})["second"]
 
 
 def forms(seed: int) -> Found:
     """Trained on pairs about the form of answers."""
-    folder = WORK / str(seed) / "forms"
-    made = Made(folder, seed, NOVICE, PROBLEMS)
-    rows = [] if (folder / "forms.result").exists() else short(made.forms(), PAIRS)
+    folder = WORK / str(seed)
+    rows = [] if (folder / "forms.result").exists() else short(made_by(seed).forms(), PAIRS)
     return measured(folder, {"forms": {"seed": seed, "method": "dpo", "rows": rows, "forms": FORMS}})["forms"]
 
 

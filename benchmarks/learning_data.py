@@ -37,68 +37,102 @@ def turned(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "chosen_ids": row["rejected_ids"], "rejected_ids": row["chosen_ids"]}
 
 
-class Made:
-    """What one seed's runs made. A run that is there is not made again.
+class Data:
+    """Runs over the problems of all seeds at once; each seed has problems of its own. A run that is there is not made again.
 
-    model: the policy's folder. problems: how many are asked.
+    jobs: of configs/abacus_learning.yaml that are wanted now; others may follow in the same run.
     """
 
-    def __init__(self, folder: Path, seed: int, model: str, problems: int) -> None:
-        self.folder, self.seed, self.model, self.problems = folder, seed, model, problems
+    def __init__(self, folder: Path, seeds: Sequence[int], problems: int, jobs: Sequence[str] = ()) -> None:
+        self.folder, self.jobs = folder, jobs
+        self.texts = {seed: [p.text for p in make_problems(seed, problems, "quickstart")] for seed in seeds}
+        self.file = folder / "problems.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
+        if not self.file.exists():
+            write_problems(self.file, [p for seed in seeds for p in make_problems(seed, problems, "quickstart")])
 
     def run(self, config: str, file: Path, change: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> Store:
         """A finished run of a shipped config, reading `file`."""
-        if not (done := self.folder / f"{config}.done").exists():
-            data = change(read_config(config))
-            source, *jobs = data["jobs"]
-            for engine in data["engines"].values():
-                engine["model"] = self.model if engine["model"] == NOVICE else engine["model"]
-            data |= {"name": config, "seed": self.seed, "executor": "local", "max_reject_rate": 1.0}
-            data["jobs"] = [source | {"path": str(file)}, *jobs]
+        data = change(read_config(config))
+        source, *jobs = data["jobs"]
+        data |= {
+            "name": config,
+            "executor": "local",
+            "max_reject_rate": 1.0,
+            "jobs": [source | {"path": str(file)}, *jobs],
+        }
+        store = Store(str(self.folder / "runs" / config))
+        exports = [job.get("name", "export") for job in jobs if job["stage"] == "export"]
+        if not all(store.exists(name, "manifest.json") for name in exports):
             synth(data, self.folder)
-            done.touch()
-        return Store(str(self.folder / "runs" / config))
-
-    @cached_property
-    def asked(self) -> Path:
-        """The file of the problems."""
-        file = self.folder / "problems.jsonl"
-        if not file.exists():
-            write_problems(file, make_problems(self.seed, self.problems, "quickstart"))
-        return file
+        return store
 
     @cached_property
     def main(self) -> Store:
         """The run of configs/abacus_learning.yaml."""
-        return self.run("abacus_learning", self.asked)
 
-    def outcome_alone(self) -> Rows:
-        """Pairs by outcome, of a run that makes nothing else."""
-        wanted = ("prompts", "generate", "verify", "outcome", "outcome_pairs")
+        def wanted(data: dict[str, Any]) -> dict[str, Any]:
+            jobs = [job for job in data["jobs"] if not self.jobs or job.get("name", job["stage"]) in self.jobs]
+            return data | {"jobs": jobs}
 
-        def less(data: dict[str, Any]) -> dict[str, Any]:
-            return data | {"jobs": [job for job in data["jobs"] if job.get("name", job["stage"]) in wanted]}
+        return self.run("abacus_learning", self.file, wanted)
 
-        return self.exported("outcome_pairs", self.run("abacus_learning", self.asked, less))
-
-    def forms(self) -> Rows:
-        """Pairs about the form that is asked for, of configs/abacus_multilevel.yaml with this policy."""
+    @cached_property
+    def forms(self) -> Store:
+        """The run of configs/abacus_multilevel.yaml with this policy."""
 
         def of_novice(data: dict[str, Any]) -> dict[str, Any]:
             data["engines"]["abacus"]["model"] = NOVICE
             jobs = [job for job in data["jobs"] if not job.get("name", "").startswith("export_")]
             return data | {"jobs": [job | EXPORT if job["stage"] == "export" else job for job in jobs]}
 
-        return self.exported("export", self.run("abacus_multilevel", self.asked, of_novice))
+        return self.run("abacus_multilevel", self.file, of_novice)
+
+    @cached_property
+    def repaired(self) -> Store:
+        """The run of configs/repair.yaml on the outcome pairs, a fifth of them turned round."""
+        file = self.folder / "noisy.jsonl"
+        rows = []
+        for pair in read(self.main, "outcome", Pair):
+            prompt, *arms = (
+                m[-1].content for m in (pair.prompt_messages, pair.chosen_messages, pair.rejected_messages)
+            )
+            chosen, rejected = reversed(arms) if is_noise(pair.pair_id) else arms
+            rows.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+        def as_tokens(data: dict[str, Any]) -> dict[str, Any]:
+            source, *jobs = data["jobs"]
+            columns = {name: name for name in ("prompt", "chosen", "rejected")}
+            jobs = [job | EXPORT if job["stage"] == "export" else job for job in jobs if job["stage"] != "audit"]
+            return data | {"jobs": [source | {"columns": columns}, *jobs]}
+
+        return self.run("repair", file, as_tokens)
+
+
+def is_noise(pair_id: str) -> bool:
+    """Whether the label of the pair is turned round."""
+    return drawn(0, "noise", pair_id) < NOISE
+
+
+class Made:
+    """What was made of one seed's problems."""
+
+    def __init__(self, data: Data, seed: int) -> None:
+        self.data, self.seed = data, seed
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """Prompt id -> problem."""
+        mine = set(self.data.texts[self.seed])
+        return {p.prompt_id: p.text for p in read(self.data.main, "prompts", Prompt) if p.text in mine}
 
     def exported(self, job: str, store: Store | None = None) -> Rows:
         """An export's rows in an order drawn by lot."""
-        rows = read(store or self.main, job, TokenDpoRow)
         made = [
             {"pair_id": r.pair_id, "prompt_ids": list(r.prompt_ids), "chosen_ids": list(r.chosen_ids),
              "rejected_ids": list(r.rejected_ids)}
-            for r in rows
+            for r in read(store or self.data.main, job, TokenDpoRow) if r.prompt_id in self.texts
         ]  # fmt: skip
         return sorted(made, key=lambda row: drawn(self.seed, job, row["pair_id"]))
 
@@ -110,7 +144,7 @@ class Made:
 
     def explained(self) -> Rows:
         """Outcome pairs with a rationale that passed its gate, blind ones first, then the others."""
-        found = [r for r in read(self.main, "explain", Rationale) if r.status == "ok"]
+        found = [r for r in read(self.data.main, "explain", Rationale) if r.status == "ok"]
         blind = {r.pair_id for r in found if not r.label_visible}
         told = {r.pair_id for r in found}
         return sorted(
@@ -124,47 +158,34 @@ class Made:
 
     def noisy(self) -> Rows:
         """Outcome pairs, a fifth of them turned round."""
-        return [turned(r) if self.is_noise(r["pair_id"]) else r for r in self.exported("outcome_pairs")]
-
-    def is_noise(self, pair_id: str) -> bool:
-        """Whether the label of the pair is turned round."""
-        return drawn(self.seed, "noise", pair_id) < NOISE
+        return [turned(r) if is_noise(r["pair_id"]) else r for r in self.exported("outcome_pairs")]
 
     def repaired(self) -> Rows:
-        """What configs/repair.yaml leaves of the noisy pairs."""
-        file = self.folder / "noisy.jsonl"
-        pairs = read(self.main, "outcome", Pair)
-        texts = [
-            [p.prompt_messages[-1].content, p.chosen_messages[-1].content, p.rejected_messages[-1].content]
-            for p in pairs
-        ]
-        rows = [
-            {"prompt": prompt, "chosen": worse if flip else better, "rejected": better if flip else worse}
-            for (prompt, better, worse), flip in zip(texts, [self.is_noise(p.pair_id) for p in pairs], strict=True)
-        ]
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        """What the repair leaves of the noisy pairs."""
+        return self.exported("export", self.data.repaired)
 
-        def as_tokens(data: dict[str, Any]) -> dict[str, Any]:
-            source, *jobs = data["jobs"]
-            columns = {name: name for name in ("prompt", "chosen", "rejected")}
-            jobs = [job | EXPORT if job["stage"] == "export" else job for job in jobs if job["stage"] != "audit"]
-            return data | {"jobs": [source | {"columns": columns}, *jobs]}
-
-        return self.exported("export", self.run("repair", file, as_tokens))
+    def forms(self) -> Rows:
+        """Pairs about the form of answers."""
+        return self.exported("export", self.data.forms)
 
     def right_answers(self) -> Rows:
         """Right answers as prompt and completion: one of each problem, then second ones."""
-        right = {j.cand_ids[0] for j in read(self.main, "verify", Judgment) if j.value == 1}
-        texts = {p.prompt_id: p.text for p in read(self.main, "prompts", Prompt)}
+        right = {j.cand_ids[0] for j in read(self.data.main, "verify", Judgment) if j.value == 1}
         seen: set[tuple[str, str]] = set()
         ranked: list[tuple[int, float, dict[str, Any]]] = []
         count: dict[str, int] = {}
-        for candidate in sorted(read(self.main, "generate", Candidate), key=lambda c: drawn(self.seed, c.candidate_id)):
-            if candidate.candidate_id not in right or (candidate.prompt_id, candidate.text) in seen:
+        for candidate in sorted(
+            read(self.data.main, "generate", Candidate), key=lambda c: drawn(self.seed, c.candidate_id)
+        ):
+            if (
+                candidate.prompt_id not in self.texts
+                or candidate.candidate_id not in right
+                or (candidate.prompt_id, candidate.text) in seen
+            ):
                 continue
             seen.add((candidate.prompt_id, candidate.text))
             place = count[candidate.prompt_id] = count.get(candidate.prompt_id, 0) + 1
-            prompt = prompt_text("generate", prompt=texts[candidate.prompt_id], principle="")
+            prompt = prompt_text("generate", prompt=self.texts[candidate.prompt_id], principle="")
             row = {"prompt": prompt, "completion": f"{candidate.text}<|end|>"}
             ranked.append((place, drawn(self.seed, "sft", candidate.candidate_id), row))
         return [row for *_, row in sorted(ranked, key=lambda r: r[:2])]

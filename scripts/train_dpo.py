@@ -47,12 +47,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("data", "model", "to"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--most", type=int, help="rows to train on; default: all")
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="of DPOConfig, values as JSON")
     options = parser.parse_args()
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
     rows = load_dataset("parquet", data_files=f"{options.data}/*.parquet", split="train")
+    rows = rows.select(range(min(len(rows), options.most or len(rows))))
     given = {name: json.loads(value) for name, _, value in (each.partition("=") for each in options.set)}
     train(model, tokenizer, rows, {"output_dir": options.to, **given})
     model.save_pretrained(options.to)
