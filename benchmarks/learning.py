@@ -30,17 +30,11 @@ PROBLEMS, PAIRS = 128, 56  # of each seed
 UNSEEN, UNSEEN_SEED = 1000, 77
 WORK = ROOT / "runs" / "learning"
 WORKERS = os.cpu_count() or 1
-FORMS = (
-    "numbered",
-    "plain",
-    "end_word",
-    "max_lines",
-    "answer_only",
-)  # what configs/abacus_multilevel.yaml has pairs about
+FORMS = ("numbered", "plain", "end_word", "max_lines", "answer_only")  # as configs/abacus_multilevel.yaml has them
 SETTINGS: Mapping[str, dict[str, Any]] = {
     "none": {},
-    "dpo": {"learning_rate": 3e-4},  # the rest as in scripts/train_dpo.py
-    "sft": {"learning_rate": 3e-4, "num_train_epochs": 2, "per_device_train_batch_size": 32},
+    "dpo": {},  # as in scripts/train_dpo.py
+    "sft": {"learning_rate": 3e-4, "per_device_train_batch_size": 16, "num_train_epochs": 2},
 }
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 JOBS: Sequence[str] = ()  # of configs/abacus_learning.yaml; all
@@ -130,11 +124,6 @@ def forms(seed: int) -> Found:
     return measured(folder, {"forms": {"seed": seed, "method": "dpo", "rows": rows, "forms": FORMS}})["forms"]
 
 
-def every(seed: int) -> dict[str, Found]:
-    """All that one seed makes."""
-    return {**of_seed(seed), "second_round": second_round(seed), "forms": forms(seed)}
-
-
 def points(value: float) -> float:
     """A share as percentage points."""
     return round(100 * value, 1)
@@ -152,6 +141,7 @@ def row_figures(found: Mapping[str, Sequence[Found]], start: Found) -> Iterator[
                 n: points(statistics.fmean(cell["by_steps"][n] for cell in cells)) for n in start["by_steps"]
             },
             "seeds": len(cells),
+            "training pairs": round(statistics.fmean(cell["rows"] for cell in cells)),
         }
         if name == "forms":
             beside |= {
@@ -162,31 +152,48 @@ def row_figures(found: Mapping[str, Sequence[Found]], start: Found) -> Iterator[
 
 
 def summary(found: Mapping[str, Sequence[Found]], start: Found) -> Iterator[Figure]:
-    """What is wanted of the table."""
+    """What is wanted of the table, as far as its rows are there."""
     mean = {name: 100 * statistics.fmean(cell["greedy"] for cell in cells) for name, cells in found.items()}
     gain = {name: round(value - 100 * start["greedy"], 1) for name, value in mean.items()}
     best = max((name for name in gain if name not in ("random", "sft", "forms")), key=lambda name: gain[name])
     yield Figure("learning_best_gain_points", gain[best], "points", ">= 15, and above SFT", {"row": best})
-    yield Figure("learning_search_minus_outcome_points", round(mean["search"] - mean["outcome"], 1), "points", ">= 0")
+    gap = round(mean["search"] - mean["outcome"], 1)
+    yield Figure("learning_search_minus_outcome_points", gap, "points", ">= 0")
     yield Figure("learning_random_gain_points", gain["random"], "points", "<= 0")
     yield Figure("learning_sft_gain_points", gain["sft"], "points", "below the best")
-    if cost := max(0.0, mean["outcome"] - mean["noisy"]):
+    if {"noisy", "repaired"} <= mean.keys() and (cost := max(0.0, mean["outcome"] - mean["noisy"])):
         share = round((mean["repaired"] - mean["noisy"]) / cost, 2)
         yield Figure("learning_noise_recovered_share", share, "share", ">= 0.5", {"noise cost points": round(cost, 1)})
-    kept = statistics.fmean(cell["followed"] for cell in found["forms"]) - start["followed"]
-    yield Figure("learning_forms_gain_points", points(kept), "points", ">= 10", {"accuracy gain": gain["forms"]})
+    if "forms" in found:
+        kept = statistics.fmean(cell["followed"] for cell in found["forms"]) - start["followed"]
+        yield Figure("learning_forms_gain_points", points(kept), "points", ">= 10", {"accuracy gain": gain["forms"]})
+
+
+def collected() -> list[Figure]:
+    """The figures of all cells that are there."""
+    start = base()
+    names = {"second_round": "rounds/second", **{name: name for name in (*ROWS, "forms")}}
+    found: dict[str, list[Found]] = {}
+    for seed in SEEDS:
+        for name, place in names.items():
+            if (file := WORK / str(seed) / f"{place}.result").exists():
+                found.setdefault(name, []).append(json.loads(file.read_text(encoding="utf-8")))
+    beside = {
+        "at temperature 1": points(start["t1"]),
+        "by number of steps": {n: points(share) for n, share in start["by_steps"].items()},
+        "problems": UNSEEN, "training pairs": PAIRS, "prompts": PROBLEMS,
+    }  # fmt: skip
+    first = Figure("learning_base", points(start["greedy"]), "% right, greedy", "", beside)
+    return [first, *summary(found, start), *row_figures(found, start)]
 
 
 def run() -> list[Figure]:
     """The table as figures."""
-    start = base()
-    seeds = [every(seed) for seed in SEEDS]
-    found = {name: [of[name] for of in seeds] for name in seeds[0]}
-    first = Figure("learning_base", points(start["greedy"]), "% right, greedy", "", {
-        "at temperature 1": points(start["t1"]), "by number of steps": start["by_steps"], "problems": UNSEEN,
-        "pairs": PAIRS, "prompts": PROBLEMS,
-    })  # fmt: skip
-    return [first, *summary(found, start), *row_figures(found, start)]
+    for seed in SEEDS:
+        of_seed(seed)
+        second_round(seed)
+        forms(seed)
+    return collected()
 
 
 def main() -> None:

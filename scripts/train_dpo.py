@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {
     "loss_type": ["sigmoid", "sft"],  # the second keeps the chosen answers likely, which DPO alone does not
     "loss_weights": [1.0, 0.2],
     "num_train_epochs": 2,
-    "per_device_train_batch_size": 32,
+    "per_device_train_batch_size": 16,
     "max_length": 256,
     "warmup_steps": 2,
 }

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
-from models.abacus.net import HEAD, Net
+from models.abacus.net import HEAD, Layer, Net
 
 BATCH = 256
 STILL = 0.7  # share of a batch's rows that go on, below which the others are dropped
@@ -21,6 +21,7 @@ class Running:
     def __init__(self, net: Net, prompts: Sequence[Sequence[int]], most: int) -> None:
         longest = max(map(len, prompts))
         shape, self.net, self.length = net.shape, net, 0
+        self.layers = [layer for layer in net.layers if isinstance(layer, Layer)]
         self.pads = torch.tensor([longest - len(p) for p in prompts])
         room = (2, shape.num_hidden_layers, len(prompts), shape.num_attention_heads, longest + most, HEAD)
         self.kept = torch.zeros(room)
@@ -37,14 +38,14 @@ class Running:
         # a padding sees itself, or its row of the softmax would be empty
         mask = (seen <= at[:, None]) & ((seen >= self.pads[:, None, None]) | (seen == at[:, None]))
         x = self.net.embed_tokens(tokens)
-        for number, layer in enumerate(self.net.layers):
+        for number, layer in enumerate(self.layers):
             mixed = self._attend(number, layer.input_layernorm(x), turn, mask[:, None])
             x = x + layer.self_attn.o_proj(mixed)
             x = x + layer.mlp(layer.post_attention_layernorm(x))
         self.logits = functional.linear(self.net.norm(x[:, -1]), self.net.embed_tokens.weight)
 
     def _attend(self, number: int, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        own = self.net.layers[number].self_attn
+        own = self.layers[number].self_attn
         cos, sin = turn
         batch, count, width = x.shape
         q, k, v = (p(x).view(batch, count, -1, HEAD).transpose(1, 2) for p in (own.q_proj, own.k_proj, own.v_proj))
