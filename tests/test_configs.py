@@ -80,7 +80,7 @@ def test_a_shipped_config_holds_on_rows_of_its_kind(
         | {"contexts": "opposed", "abacus_contexts": "wishes", "mixture": "runs"}
     )
     assert f"{made_by.get(name, 'generate')}: 8 in, 0 rejected" in told
-    last = {"grow": "evolve", "recorded_trees": "label_unpaired"}.get(name, "export")
+    last = {"grow": "evolve", "recorded_trees": "label_unpaired", "abacus_learning": "step_pairs"}.get(name, "export")
     assert f"{last}: 8 in, 0 rejected" in told
 
 
