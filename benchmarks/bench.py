@@ -45,6 +45,7 @@ TABLES = (
     "curation",
     "exports",
     "journal_cost",
+    "learning",
 )
 LONG = ("faults", "soak")  # when they are named
 

@@ -1,4 +1,4 @@
-"""The command line: check, preview, run, status, show, report, export, audit, calibrate. `make synth` is `run`."""
+"""The command line: check, preview, run, iterate, status, show, report, export, audit, calibrate. `make synth` is `run`."""
 
 from __future__ import annotations
 
@@ -91,6 +91,7 @@ def _at_least_one(text: str) -> int:
 def _add_config_commands(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> None:
     for name, run, what in (
         ("run", _run, "execute a config; the same command continues a run that was stopped"),
+        ("iterate", _iterate, "generate, train by the config's own command, generate with what it made, and so on"),
         ("check", _check, "plan, columns, templates, engines, sizes and costs, without loading a model"),
         ("preview", _preview, "send a few prompts through every job; print each prompt sent and each record made"),
     ):
@@ -101,6 +102,7 @@ def _add_config_commands(command: Callable[[str, Any, str], argparse.ArgumentPar
         sub.add_argument("--address", help="a Ray cluster to join (auto, or host:port); default: start a local one")
         if name == "run":
             sub.add_argument("--rebuild", metavar="JOB", help="redo this job and what follows from it")
+        if name in ("run", "iterate"):
             sub.add_argument("--plain", action="store_true", help="plain progress lines even on a terminal")
         else:
             sub.add_argument(
@@ -159,24 +161,37 @@ def _config(arguments: argparse.Namespace) -> dict[str, Any]:
     return read_config(arguments.config) | {key: value for key, value in given.items() if value is not None}
 
 
+def _first(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The config; of one with rounds the first."""
+    from pipeline.iterate import of_round
+
+    return of_round(_config(arguments))
+
+
 def _run(arguments: argparse.Namespace) -> None:
     from pipeline.report import print_report
     from pipeline.run import execute
 
-    driver = execute(_config(arguments), arguments.rebuild, arguments.plain)
+    driver = execute(_first(arguments), arguments.rebuild, arguments.plain)
     print_report(driver.store.root)
+
+
+def _iterate(arguments: argparse.Namespace) -> None:
+    from pipeline.iterate import iterate
+
+    iterate(_config(arguments), arguments.plain)
 
 
 def _check(arguments: argparse.Namespace) -> None:
     from pipeline.check import check
 
-    check(_config(arguments), arguments.n)
+    check(_first(arguments), arguments.n)
 
 
 def _preview(arguments: argparse.Namespace) -> None:
     from pipeline.preview import preview
 
-    preview(_config(arguments), arguments.n)
+    preview(_first(arguments), arguments.n)
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:

@@ -49,7 +49,7 @@ LAYERS = [
     {"run", "report"},
     {"drawing"},
     {"alone"},
-    {"show", "preview", "export", "audit", "pictures", "check", "calibrate", "survey", "report_page"},
+    {"show", "preview", "export", "audit", "pictures", "check", "calibrate", "survey", "report_page", "iterate"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -11,6 +11,7 @@ import pytest
 from pipeline.check import check
 from pipeline.config import read_config
 from pipeline.engine import resolve_path
+from pipeline.iterate import of_round
 from pipeline.plan import make_plan
 from pipeline.run import execute
 
@@ -87,7 +88,7 @@ def test_a_shipped_config_holds_on_rows_of_its_kind(
     monkeypatch.setenv("PREFSYNTH_BASE_URL", "http://127.0.0.1:9/v1")
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(_row(i) + "\n" for i in range(12)), encoding="utf-8")
-    check(_local(read_config(name), file), n=8)
+    check(_local(of_round(read_config(name)), file), n=8)
     told = capsys.readouterr().out
     made_by = (
         dict.fromkeys(NO_ANSWERS, "prompts")
@@ -95,7 +96,7 @@ def test_a_shipped_config_holds_on_rows_of_its_kind(
         | {"contexts": "opposed", "abacus_contexts": "wishes", "mixture": "runs", "passages": "solve"}
     )
     assert f"{made_by.get(name, 'generate')}: 8 in, 0 rejected" in told
-    last = {"grow": "evolve", "recorded_trees": "label_unpaired"}.get(name, "export")
+    last = {"grow": "evolve", "recorded_trees": "label_unpaired", "abacus_learning": "step_pairs"}.get(name, "export")
     assert f"{last}: 8 in, 0 rejected" in told
 
 

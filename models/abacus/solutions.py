@@ -92,7 +92,8 @@ def slip(rng: random.Random, line: Line) -> int:
     return wrong
 
 
-def _loose(op: str, left: int, right: int) -> int:
+def loose(op: str, left: int, right: int) -> int:
+    """A result on the way from a mistake: near the exact one, between 1 and the largest number."""
     # After a mistake a number may no longer fit the operation; a wrong solution then writes some number all the same.
     value = {"+": left + right, "-": abs(left - right), "x": left * right, "/": left // max(1, right)}[op]
     return min(max(value, 1), LARGEST)
@@ -102,7 +103,7 @@ def _carry_on(problem: Problem, start: int, lines: list[Line], results: dict[int
     for index in range(start, len(problem.steps)):
         step = problem.steps[index]
         left, right = (n if isinstance(n, int) else results[n.index] for n in (step.left, step.right))
-        lines.append(Line(left, step.op, right, _loose(step.op, left, right)))
+        lines.append(Line(left, step.op, right, loose(step.op, left, right)))
         results[index] = lines[-1].result
     return lines
 
@@ -114,10 +115,10 @@ def _wrong_line(rng: random.Random, problem: Problem, index: int, kind: str) -> 
         numbers = [n for n in pool if isinstance(n, int)] + [done.result for done in problem.lines[:index]]
         other = rng.choice(numbers) if rng.random() < 0.8 else slip(rng, Line(0, "+", 0, line.right))
         left, right = (line.left, other) if rng.random() < 0.6 else (other, line.right)
-        return Line(left, line.op, right, _loose(line.op, left, right))
+        return Line(left, line.op, right, loose(line.op, left, right))
     if kind == "operation":
         op = rng.choice([o for o in "+-x/" if o != line.op])
-        return Line(line.left, op, line.right, _loose(op, line.left, line.right))
+        return Line(line.left, op, line.right, loose(op, line.left, line.right))
     return Line(line.left, line.op, line.right, slip(rng, line))
 
 
