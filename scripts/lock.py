@@ -72,6 +72,7 @@ def main() -> None:
     write("gpu.txt", "common.in and gpu.in", gpu)
     dev = resolve(["dev.in"], REQUIREMENTS / "dev.txt", [*options, "--constraints", "cpu.txt"])
     write("dev.txt", "dev.in, under the pins of cpu.txt", dev)
+    write("peers.txt", "peers.in", resolve(["peers.in"], REQUIREMENTS / "peers.txt", options))
     check_shared("cpu.txt", "dev.txt")
     check_shared("gpu.txt", "dev.txt")
 
