@@ -11,7 +11,7 @@ from pipeline.dataset import Verdict
 from pipeline.errors import PlanError
 from pipeline.report import open_run
 from pipeline.stage import stage_class
-from pipeline.store import table_name
+from pipeline.tables import table_name
 
 
 def export(path: str, folder: str, fields: Mapping[str, Any]) -> None:

@@ -27,7 +27,8 @@ from pipeline.records import Reject
 from pipeline.resume import Totals, load_index, prepare, totals_of
 from pipeline.schedule import Schedule, Unit, phases
 from pipeline.stage import SourceIndex, Stage, Summary
-from pipeline.store import Store, table_name, to_table
+from pipeline.store import Store
+from pipeline.tables import table_name, to_table
 from pipeline.worker import Outcome
 
 GRACE_S = 7.0  # to drain after a signal; the promise is 10, and stopping Ray takes one or two

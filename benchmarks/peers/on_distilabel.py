@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.answers import answers, scores
 from distilabel.models.llms import LLM
 from distilabel.pipeline import Pipeline
 from distilabel.steps import FormatTextGenerationDPO, LoadDataFromDicts
 from distilabel.steps.tasks import TextGeneration, UltraFeedback
+
+from benchmarks.peers.answers import answers, scores
 
 
 def _output(texts: list[str]) -> dict[str, Any]:
