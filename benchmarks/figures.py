@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,12 @@ def synth(config: dict[str, Any], folder: Path, *arguments: str, watched: type[W
     file = folder / f"{config['name']}.yaml"
     file.write_text(yaml.safe_dump({**config, "runs_dir": str(folder / "runs")}), encoding="utf-8")
     command = [sys.executable, "-m", "pipeline.cli", "run", str(file), "--plain", *arguments]
-    with (folder / "output.txt").open("w+", encoding="utf-8") as output:
+    return measured(command, folder / "output.txt", watched)
+
+
+def measured(command: Sequence[str], log: Path, watched: type[Watch] = Watch) -> Usage:
+    """A command in its own process, its output in `log`. Raises CalledProcessError with the end of that."""
+    with log.open("w+", encoding="utf-8") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
         watch = watched(process.pid)
         code = process.wait()
