@@ -18,7 +18,7 @@ from pipeline.engines.scripted import Scripted, ScriptedEngine
 from pipeline.records import Message
 from pipeline.remote import Answerer
 
-PROMPTS = 480
+PROMPTS = 240
 
 
 class Timing(NamedTuple):
@@ -36,7 +36,7 @@ def run() -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         word_problems(Path(name) / "prompts.jsonl", PROMPTS)
         pipelined, staged = (_timed(Path(name), schedule=s) for s in ("pipelined", "staged"))
-        shards = {f"shard_size {n}": str(_timed(Path(name), shard_size=n)) for n in (8, 64, 240)}
+        shards = {f"shard_size {n}": str(_timed(Path(name), shard_size=n)) for n in (4, 40, 120)}
         windows = {f"window {n}": str(_timed(Path(name), window=n)) for n in (1, 2, 4)}
         one, two = (_timed(Path(name), executor="ray", replicas=n) for n in (1, 2))
     return [
@@ -53,7 +53,7 @@ def _timed(
     config = {
         "name": f"{schedule}-{executor}-{replicas}-"
         + "-".join(f"{k}{v}".replace("_", "") for k, v in settings.items()),
-        "shard_size": 24,
+        "shard_size": 12,
         "schedule": schedule,
         "executor": executor,
         **settings,

@@ -17,14 +17,14 @@ _seats: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(SEA
 
 
 async def policy(request: Request) -> list[Completion]:
-    """200 ms on average for the answers of one prompt."""
-    busy = await _work("policy", request, 200)
+    """A second on average for the answers of one prompt."""
+    busy = await _work("policy", request, 1000)
     return [_took(answer, busy if i == 0 else 0) for i, answer in enumerate(peers_policy(request))]
 
 
 async def judge(request: Request) -> Completion:
-    """50 ms on average for one of the four answers."""
-    return _took(peers_judge(request), await _work("judge", request, 50))
+    """A quarter of a second on average for one of the four answers."""
+    return _took(peers_judge(request), await _work("judge", request, 250))
 
 
 async def _work(engine: str, request: Request, mean_ms: int) -> int:

@@ -91,7 +91,8 @@ class Progress:
     def engines(self, stats: Mapping[str, Mapping[str, float]]) -> None:
         """Counters of engines that are about to be closed."""
         for alias, counters in stats.items():
-            self.engine_stats[alias] = dict(counters)
+            # one that was closed in an earlier phase tells little more than its name
+            self.engine_stats[alias] = {**self.engine_stats.get(alias, {}), **counters}
 
     def tick(self, totals: Mapping[str, Totals], n_shards: int) -> None:
         """Redraws, or prints a line now and then."""
