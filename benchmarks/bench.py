@@ -21,6 +21,7 @@ from benchmarks.figures import Figure
 RESULTS = Path(__file__).with_name("results.json")
 TABLES = (
     "framework",
+    "throughput",
     "generate_vs_raw",
     "driver_memory",
     "driver_load",

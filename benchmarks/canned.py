@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.peers.answers import answers, scores
 from pipeline import ids
 from pipeline.engine import Completion, Request
 
@@ -24,3 +25,14 @@ def policy(request: Request) -> list[Completion]:
 def judge(request: Request) -> Completion:
     """A score between 1 and 5 that depends on the request alone."""
     return _SCORES[ids.seed(request.key) % 5]
+
+
+def peers_policy(request: Request) -> list[Completion]:
+    """What the peers' policy answers."""
+    texts = answers(request.messages[-1].content if request.messages else "", request.sampling.n)
+    return [Completion(text, "stop", 40, 60) for text in texts]
+
+
+def peers_judge(request: Request) -> Completion:
+    """What the peers' judge answers."""
+    return Completion(f"Score: {scores(request.messages[-1].content if request.messages else '')[0]}", "stop", 50, 4)

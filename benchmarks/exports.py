@@ -24,7 +24,8 @@ from pipeline import ids
 from pipeline.pair import Pair, Score
 from pipeline.records import Candidate, Message, Prompt, Rationale, Record
 from pipeline.stage import FIELD_OF, Context, Example
-from pipeline.store import ROW_GROUP, Store, arrow_schema
+from pipeline.store import ROW_GROUP, Store
+from pipeline.tables import arrow_schema
 from pipeline.tree import Fork, Node, RankedAnswer, Ranking, Trace, Tree
 from stages.exports.export import Export
 from stages.exports.formats import format_names

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -77,8 +78,14 @@ class Watch:
 
 def synth(config: dict[str, Any], folder: Path, *arguments: str, watched: type[Watch] = Watch) -> Usage:
     """`prefsynth run` on a config in its own process. Raises CalledProcessError with its output."""
-    with (folder / "output.txt").open("w+", encoding="utf-8") as output:
-        process = start_synth({**config, "runs_dir": str(folder / "runs")}, folder, output, *arguments)
+    command = _run_command({**config, "runs_dir": str(folder / "runs")}, folder, *arguments)
+    return measured(command, folder / "output.txt", watched)
+
+
+def measured(command: Sequence[str], log: Path, watched: type[Watch] = Watch) -> Usage:
+    """A command in its own process, its output in `log`. Raises CalledProcessError with the end of that."""
+    with log.open("w+", encoding="utf-8") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
         watch = watched(process.pid)
         code = process.wait()
         usage = watch.end()
@@ -90,10 +97,13 @@ def synth(config: dict[str, Any], folder: Path, *arguments: str, watched: type[W
 
 def start_synth(config: dict[str, Any], folder: Path, output: IO[str], *arguments: str) -> subprocess.Popen[bytes]:
     """Starts `prefsynth run` on a config; what it says goes to `output`."""
+    return subprocess.Popen(_run_command(config, folder, *arguments), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+
+
+def _run_command(config: dict[str, Any], folder: Path, *arguments: str) -> list[str]:
     file = folder / f"{config['name']}.yaml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
-    command = [sys.executable, "-m", "pipeline.cli", "run", str(file), "--plain", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+    return [sys.executable, "-m", "pipeline.cli", "run", str(file), "--plain", *arguments]
 
 
 def events(folder: Path, name: str) -> list[dict[str, Any]]:

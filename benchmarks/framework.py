@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks.figures import Figure, synth, word_problems
 
@@ -26,27 +27,31 @@ def run() -> list[Figure]:
 
 def _measure(executor: str) -> float:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        word_problems(folder / "prompts.jsonl", PROMPTS)
-        config = {
-            "name": "framework",
-            "shard_size": 512,
-            "executor": executor,
-            "engines": {
-                "policy": {"kind": "scripted", "function": "benchmarks.canned:policy"},
-                "judge": {"kind": "scripted", "function": "benchmarks.canned:judge"},
-            },
-            "jobs": [
-                {
-                    "stage": "prompts",
-                    "path": str(folder / "prompts.jsonl"),
-                    "columns": {"prompt": "prompt", "reference": "answer"},
-                },
-                {"stage": "generate", "engine": "policy", "sampling": {"n": 4}},
-                {"stage": "rate", "engine": "judge", "aspects": ["correctness"]},
-                {"stage": "pair_responses", "min_margin": 0.05},
-                {"stage": "export", "format": "trl-dpo"},
-            ],
-        }
-        usage = synth(config, folder)
+        usage = synth(config(executor, Path(name)), Path(name))
     return PROMPTS / usage.cpu_seconds
+
+
+def config(executor: str, folder: Path) -> dict[str, Any]:
+    """The run as a config; its prompts and shards lie in `folder`."""
+    word_problems(folder / "prompts.jsonl", PROMPTS)
+    return {
+        "name": "framework",
+        "runs_dir": str(folder / "runs"),
+        "shard_size": 512,
+        "executor": executor,
+        "engines": {
+            "policy": {"kind": "scripted", "function": "benchmarks.canned:policy"},
+            "judge": {"kind": "scripted", "function": "benchmarks.canned:judge"},
+        },
+        "jobs": [
+            {
+                "stage": "prompts",
+                "path": str(folder / "prompts.jsonl"),
+                "columns": {"prompt": "prompt", "reference": "answer"},
+            },
+            {"stage": "generate", "engine": "policy", "sampling": {"n": 4}},
+            {"stage": "rate", "engine": "judge", "aspects": ["correctness"]},
+            {"stage": "pair_responses", "min_margin": 0.05},
+            {"stage": "export", "format": "trl-dpo"},
+        ],
+    }

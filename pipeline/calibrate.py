@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import ids
+from pipeline.catalogue import stage_class
 from pipeline.engine import resolve_path
 from pipeline.errors import PlanError
 from pipeline.plan import make_plan
 from pipeline.records import Judgment
 from pipeline.run import Driver, execute
-from pipeline.stage import SourceStage, stage_class
+from pipeline.stage import SourceStage
 
 KEPT = ("seed", "shard_size", "engines", "executor", "address", "schedule", "runs_dir", "window", "watchdog_s")
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.alone import run_alone
+from pipeline.catalogue import stage_class
 from pipeline.config import validate
 from pipeline.dataset import Verdict
 from pipeline.errors import PlanError
 from pipeline.report import open_run
-from pipeline.stage import stage_class
-from pipeline.store import table_name
+from pipeline.tables import table_name
 
 
 def export(path: str, folder: str, fields: Mapping[str, Any]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.plan import Job, Plan
 from pipeline.stage import Stage, Summary
-from pipeline.store import Store, to_table
+from pipeline.store import Store
+from pipeline.tables import to_table
 from pipeline.totals import Totals, reports
 
 

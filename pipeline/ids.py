@@ -40,7 +40,7 @@ def _normal(value: Any) -> Any:
 def _canonical(parts: tuple[Any, ...]) -> bytes:
     """Canonical JSON. ASCII is its own NFC and NaN would have become null, so most values need no walk."""
     encoded = _encode(parts)
-    if encoded.isascii() and encoded.count(b"null") == sum(part is None for part in parts):
+    if encoded.isascii() and encoded.count(b"null") == parts.count(None):
         return encoded
     return _encode(_normal(parts))
 

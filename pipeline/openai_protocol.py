@@ -7,9 +7,10 @@ what the protocol lacks is refused for other servers before anything is sent.
 from __future__ import annotations
 
 import email.utils
+import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -200,21 +201,44 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
 
 
-class Silence:
-    """Tells a server that answers nobody, which is down, from one that answers others but never one request."""
+def error_text(response: str, key: str | None) -> str:
+    """What an error response says, at most 300 characters, without the key and what would move a cursor."""
+    try:
+        body = json.loads(response)
+        error = body.get("error", body)
+        told = str(error.get("message", error) if isinstance(error, dict) else error)
+    except (ValueError, AttributeError):
+        told = response
+    told = told.replace(key, "***") if key else told
+    return " ".join("".join(c if c.isprintable() else " " for c in told).split())[:300]
 
-    def __init__(self) -> None:
+
+class Silence:
+    """Tells a server that answers nobody, which is down, from one that answers others but never one request.
+
+    `ask` (path, body) says whether the server answers. It is asked once more what it answered before: one that went down
+    while a request was being sent again and again had answered others in that time.
+    """
+
+    def __init__(self, ask: Callable[[str, dict[str, Any]], Awaitable[bool]]) -> None:
         self.answered = 0  # requests of any kind
+        self._ask = ask
+        self._heard: tuple[str, dict[str, Any]] | None = None
         self._known: dict[str, Rejected] = {}
+
+    def heard(self, path: str, body: dict[str, Any]) -> None:
+        """Notes a request that was answered."""
+        self.answered += 1
+        self._heard = path, body
 
     def recall(self, request: str) -> None:
         """Raises Rejected once more where this request was found unanswered just now, as part of a batch."""
         if (why := self._known.pop(request, None)) is not None:
             raise why
 
-    def error(self, request: str, answered_before: int, told: str) -> PrefsynthError:
+    async def error(self, request: str, answered_before: int, told: str) -> PrefsynthError:
         """What the end of all retries means. answered_before: `answered` when the request was first sent."""
-        if self.answered == answered_before:
+        if self.answered == answered_before or self._heard is None or not await self._ask(*self._heard):
             self._known.clear()  # the shard is tried again, with all of its requests
             return EngineError(told)
         return self._known.setdefault(request, Rejected("no_answer", told))

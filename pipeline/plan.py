@@ -15,12 +15,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import ids
+from pipeline.catalogue import stage_class, stage_files
 from pipeline.config import validate
 from pipeline.engine import EngineConfig, engine_class
 from pipeline.errors import PlanError
 from pipeline.records import Record
-from pipeline.stage import SourceStage, Stage, stage_class, stage_files, stage_name
-from pipeline.store import table_name
+from pipeline.stage import SourceStage, Stage, stage_name
+from pipeline.tables import table_name
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a job; a dot would read as a side table, a slash as another folder
 FORMAT = 2  # of shards and recipes; raised when an older run can no longer be continued

@@ -96,7 +96,9 @@ class Progress:
     def engines(self, stats: Mapping[str, Mapping[str, float]]) -> None:
         """Counters of engines that are about to be closed."""
         for alias, counters in stats.items():
-            self.engine_stats[alias] = {name: n for name, n in counters.items() if name not in UNDER_WAY}
+            # one that was closed in an earlier phase tells little more than its name
+            told = {name: n for name, n in counters.items() if name not in UNDER_WAY}
+            self.engine_stats[alias] = {**self.engine_stats.get(alias, {}), **told}
 
     def tick(self, totals: Mapping[str, Totals], n_shards: int) -> None:
         """Redraws, or prints a line now and then."""

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from pipeline.errors import PlanError
 from pipeline.plan import Job, Plan, first_difference, recipe_json
 from pipeline.stage import SourceIndex, SourceStage
-from pipeline.store import Store, arrow_schema
+from pipeline.store import Store
+from pipeline.tables import arrow_schema
 
 
 def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:

@@ -29,7 +29,8 @@ from pipeline.records import Reject
 from pipeline.resume import load_index, prepare
 from pipeline.schedule import Schedule, Unit, phases
 from pipeline.stage import SourceIndex
-from pipeline.store import Store, table_name
+from pipeline.store import Store
+from pipeline.tables import table_name
 from pipeline.totals import Totals, all_totals, keep
 from pipeline.worker import Outcome
 

@@ -8,17 +8,11 @@ commit. Bytes depend on rows and counts alone: no time, host or path is stored.
 from __future__ import annotations
 
 import errno
-import inspect
 import json
 import os
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from functools import cache
-from operator import attrgetter
 from typing import Any, TypeVar
 
-import msgspec
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -26,75 +20,13 @@ import pyarrow.parquet as pq
 from pipeline import files
 from pipeline.errors import PlanError, RunError
 from pipeline.records import Record, Reject
+from pipeline.tables import from_table, table_name, to_table
 
 R = TypeVar("R", bound=Record)
 ROW_GROUP = 8192  # fixed: bytes may not depend on how rows were chunked
 FOOTER = b"prefsynth"
 JOURNAL = ".journal"  # beside the shard that is under way
 Report = dict[str, Any]  # rows_in, rows_out, rejected, tokens … and `counts`: JSON-like, the same for the same rows
-
-
-def _arrow_type(hint: Any) -> pa.DataType:
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return _arrow_type(next(a for a in typing.get_args(hint) if a is not type(None)))
-    if typing.get_origin(hint) is tuple:
-        return pa.list_(_arrow_type(typing.get_args(hint)[0]))
-    if typing.get_origin(hint) is typing.Literal:
-        return pa.string()
-    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        return pa.struct(_fields(hint))
-    # float64 throughout: what a stage saw in memory and what the next reads from disk must be the same number
-    simple = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-    return simple[hint]
-
-
-def _fields(cls: type[msgspec.Struct]) -> list[pa.Field]:
-    hints = typing.get_type_hints(cls)
-    return [
-        pa.field(name, _arrow_type(hints[name]), nullable=type(None) in typing.get_args(hints[name]))
-        for name in cls.__struct_fields__
-    ]
-
-
-@cache
-def arrow_schema(cls: type[Record]) -> pa.Schema:
-    """The Arrow schema of a record type: its fields in order, nullable where the hint allows None."""
-    return pa.schema(_fields(cls))
-
-
-def table_name(cls: type[Record]) -> str:
-    """`Prompt` -> `prompts`."""
-    return cls.__name__.lower() + "s"
-
-
-def to_table(cls: type[R], rows: Sequence[R]) -> pa.Table:
-    """Rows as an Arrow table; raises TypeError/ArrowInvalid for a value its column cannot hold."""
-    schema = arrow_schema(cls)
-    columns = []
-    for field in schema:
-        values: list[Any] = list(map(attrgetter(field.name), rows))
-        if pa.types.is_nested(field.type):
-            values = msgspec.to_builtins(values)
-        columns.append(pa.array(values, type=field.type))
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-@cache
-def _nested(cls: type[Record]) -> dict[str, Any]:
-    """What becomes of the values that Arrow gives as lists and dicts, by field."""
-    hints = typing.get_type_hints(cls)
-    return {f.name: types.GenericAlias(list, (hints[f.name],)) for f in arrow_schema(cls) if pa.types.is_nested(f.type)}
-
-
-def from_table(cls: type[R], table: pa.Table) -> list[R]:
-    """The records of an Arrow table, in order. Arrow has checked the flat columns, so only nested ones are converted."""
-    nested = _nested(cls)
-    columns = {n: table.column(n).to_pylist() for n in cls.__struct_fields__ if table.schema.get_field_index(n) >= 0}
-    for name in nested.keys() & columns.keys():
-        columns[name] = msgspec.convert(columns[name], nested[name])
-    if [p.name for p in inspect.signature(cls).parameters.values() if p.kind != p.KEYWORD_ONLY] == list(columns):
-        return list(map(cls, *columns.values()))  # a third of the time
-    return [cls(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
 
 
 class Store:

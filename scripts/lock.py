@@ -75,6 +75,7 @@ def main() -> None:
     # In a venv of its own: nothing else has to agree with it.
     docs = resolve(["docs.in"], REQUIREMENTS / "docs.txt", options)
     write("docs.txt", "docs.in", docs)
+    write("peers.txt", "peers.in", resolve(["peers.in"], REQUIREMENTS / "peers.txt", options))
     check_shared("cpu.txt", "dev.txt")
     check_shared("gpu.txt", "dev.txt")
 

@@ -13,16 +13,17 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel
 
+from pipeline.catalogue import stage_class, stage_files
 from pipeline.config import read_config
 from pipeline.engine import engine_class, engine_kinds
 from pipeline.pair import Pair
 from pipeline.plan import RunConfig
 from pipeline.records import Candidate, Judgment, Prompt, Rationale, Record, Reject
-from pipeline.stage import SourceStage, Stage, stage_class, stage_files
-from pipeline.store import table_name
+from pipeline.stage import SourceStage, Stage
+from pipeline.tables import table_name
 from pipeline.tree import Node, Ranking, Thumb, Trace, Tree
 from scripts.field_tables import about, escaped, field_table, kind, nested, prose
-from stages.exports.export import format_names, format_of
+from stages.exports.formats import format_names, format_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TOPICS = {

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.catalogue import stage_class
+from pipeline.catalogue import stage_files as registered_stages
 from pipeline.engine import engine_class, engine_kinds
-from pipeline.stage import stage_class, stage_name
-from pipeline.stage import stage_files as registered_stages
+from pipeline.stage import stage_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("pipeline", "stages", "models", "benchmarks", "examples")
@@ -35,12 +36,13 @@ LAYERS = [
     },
     {"records", "ids"},
     {"pair", "tree"},
-    {"prompts", "store", "engine"},
+    {"prompts", "tables", "store", "engine"},
     {"tokenizer", "model_files", "config"},
     {"chat", "stage", "dataset", "live", "remote", "journal", "vllm_arguments", "openai_protocol"},
     {"vllm_calls", "vllm_server"},
     {"vllm_pooling"},
     {"engines"},
+    {"catalogue"},
     {"plan", "watchdog"},
     {"worker", "schedule", "resume", "lock", "decide", "totals"},
     {"metrics", "finish"},
@@ -56,7 +58,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # What an engine may know is less than its place in the list allows.
 ENGINES_MAY = {n for layer in LAYERS[:8] for n in layer} - {"store", "stage", "live", "remote", "journal"} | {"engines"}
 STAGES_MAY = {
-    "errors", "records", "pair", "tree", "ids", "prompts", "engine", "stage", "tokenizer", "labels", "model_files",
+    "errors", "records", "pair", "tree", "ids", "prompts", "engine", "stage", "catalogue", "tokenizer", "labels", "model_files",
     "page", "dataset",
 }  # fmt: skip
 
@@ -65,7 +67,13 @@ THIRD_PARTIES = {
     "vllm": {"pipeline/engines/vllm.py", "pipeline/vllm_calls.py", "pipeline/vllm_pooling.py"},
     "httpx2": {"pipeline/engines/openai.py"},
     "jinja2": {"pipeline/prompts.py"},
-    "pyarrow": {"pipeline/store.py", "pipeline/files.py", "pipeline/engines/recorded.py", "stages/sources/"},
+    "pyarrow": {
+        "pipeline/store.py",
+        "pipeline/tables.py",
+        "pipeline/files.py",
+        "pipeline/engines/recorded.py",
+        "stages/sources/",
+    },
     "datasets": {"stages/sources/hub.py"},
     "transformers": {"pipeline/tokenizer.py", "pipeline/engines/vllm.py"},
     "math_verify": {"stages/judges/math_worker.py"},

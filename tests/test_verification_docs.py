@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stage import stage_files
+from pipeline.catalogue import stage_files
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "verification.md").read_text(encoding="utf-8")

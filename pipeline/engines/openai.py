@@ -15,10 +15,10 @@ import numpy as np
 from pydantic import Field
 
 from pipeline import ids
+from pipeline import openai_protocol as protocol
 from pipeline import vllm_server as as_server
 from pipeline.engine import Capability, Completion, EngineConfig, Request, RewardRequest, ScoreRequest
 from pipeline.errors import EngineError, PlanError, Rejected
-from pipeline.openai_protocol import BadResponse, Silence, path_and_body, read_completions, read_embeddings, retry_after
 
 T = TypeVar("T")
 _TRANSIENT = {408, 409, 425, 429}
@@ -119,7 +119,7 @@ class OpenaiEngine:
             trust_env=not is_local,
         )
         self._slots = asyncio.Semaphore(config.max_in_flight)
-        self._silence = Silence()
+        self._silence = protocol.Silence(self._is_answered)
         self._stats = dict.fromkeys(("requests", "prompt_tokens", "tokens", "retries"), 0.0)
 
     async def reach(self) -> None:
@@ -134,7 +134,7 @@ class OpenaiEngine:
     async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """`sampling.n` completions each. Raises Rejected (context_overflow, invalid_request) and EngineError."""
         vllm = self._config.server == "vllm"
-        sent = [path_and_body(request, self._config.model, vllm) for request in requests]
+        sent = [protocol.path_and_body(request, self._config.model, vllm) for request in requests]
         return list(await asyncio.gather(*[self._ask(r, *s) for r, s in zip(requests, sent, strict=True)]))
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
@@ -160,7 +160,7 @@ class OpenaiEngine:
         return dict(self._stats)
 
     async def _ask(self, request: Request, path: str, body: dict[str, Any]) -> list[Completion]:
-        made = await self._post(path, body, lambda answer: read_completions(request, answer))
+        made = await self._post(path, body, lambda answer: protocol.read_completions(request, answer))
         self._stats["requests"] += 1
         self._stats["prompt_tokens"] += made[0].n_prompt_tokens
         self._stats["tokens"] += sum(completion.n_tokens for completion in made)
@@ -168,7 +168,7 @@ class OpenaiEngine:
 
     async def _embed(self, batch: list[str]) -> np.ndarray:
         body = {"model": self._config.model, "input": batch, "encoding_format": "float"}
-        return await self._post("/embeddings", body, functools.partial(read_embeddings, len(batch)))
+        return await self._post("/embeddings", body, functools.partial(protocol.read_embeddings, len(batch)))
 
     async def _beside(self, path: str, body: dict[str, Any], read: Callable[[Any], Any]) -> Any:
         """Asks what a vLLM server has beside the protocol, from its root. Raises PlanError for other servers."""
@@ -193,21 +193,21 @@ class OpenaiEngine:
                     response = await self._client.post(path, json=body)
                     if response.is_success:
                         made = read(self._json(response))
-                        self._silence.answered += 1
+                        self._silence.heard(path, body)
                         return made
                     self._raise_if_final(response)
                     failure, is_odd = f"status {response.status_code}: {self._told(response)}", False
-                    asked_s = retry_after(response.headers)
+                    asked_s = protocol.retry_after(response.headers)
                 except httpx.RequestError as error:
                     failure, is_odd = type(error).__name__, False
-                except BadResponse as error:
+                except protocol.BadResponse as error:
                     failure, is_odd = str(error).split("\n")[0], True
                 if attempt < self._config.max_retries:
                     self._stats["retries"] += 1
                     await asyncio.sleep(self._wait_s(attempt, asked_s, jitter.random()))
         told = f"{self._host} failed {self._config.max_retries + 1} times for {path}: {failure}"
         # A server that answers, but not this request, costs the row; if it is all rows, max_reject_rate stops the run.
-        raise Rejected("bad_response", told) if is_odd else self._silence.error(name, answered, told)
+        raise Rejected("bad_response", told) if is_odd else await self._silence.error(name, answered, told)
 
     def _json(self, response: httpx.Response) -> Any:
         try:
@@ -216,7 +216,7 @@ class OpenaiEngine:
             if "html" in response.headers.get("content-type", ""):
                 where = f"{self._host}{response.url.path}"
                 raise PlanError(f"{where} is a web page; base_url must end as in https://host/v1") from None
-            raise BadResponse("the response is not JSON") from None
+            raise protocol.BadResponse("the response is not JSON") from None
 
     def _wait_s(self, attempt: int, asked_s: float | None, jitter: float) -> float:
         own = min(60.0, self._config.backoff_s * 2.0**attempt) * (0.5 + jitter / 2)
@@ -239,12 +239,10 @@ class OpenaiEngine:
         raise Rejected("context_overflow" if too_long else "invalid_request", told)
 
     def _told(self, response: httpx.Response) -> str:
-        """What an error response says, at most 300 characters, without the key and what would move a cursor."""
+        return protocol.error_text(response.text, self._key)
+
+    async def _is_answered(self, path: str, body: dict[str, Any]) -> bool:
         try:
-            body = response.json()
-            error = body.get("error", body)
-            told = str(error.get("message", error) if isinstance(error, dict) else error)
-        except (ValueError, AttributeError):
-            told = response.text
-        told = told.replace(self._key, "***") if self._key else told
-        return " ".join("".join(c if c.isprintable() else " " for c in told).split())[:300]
+            return (await self._client.post(path, json=body)).is_success
+        except httpx.RequestError:
+            return False

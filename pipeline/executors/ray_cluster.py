@@ -13,12 +13,18 @@ import ray
 from pipeline.engine import EngineConfig, Resources
 from pipeline.errors import EngineError, PlanError
 
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Of a cluster we start: else a process that is idle for a second ends, and to start the next one costs another.
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
+}
 
 
 def connect(address: str | None, engines: Iterable[EngineConfig]) -> None:
     """Joins a cluster, or starts one here that has the CPUs the engines ask for, so that nothing waits for ever."""
-    for name, value in QUIET.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # What workers print stays in Ray's session folder: a run's terminal is for its own progress.
     wanted = bool(os.environ.get("PREFSYNTH_WORKER_LOGS"))

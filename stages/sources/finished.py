@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import msgspec
 import pyarrow.parquet as pq
 
+from pipeline.catalogue import stage_class
 from pipeline.dataset import Verdict, Verdicts
 from pipeline.engine import resolve_path
 from pipeline.errors import PlanError
 from pipeline.pair import Pair
 from pipeline.records import Prompt, Rationale, Record
-from pipeline.stage import stage_class
 from stages.sources.readers import stamp_of
 
 R = TypeVar("R", bound=Record)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipeline.catalogue import stage_class
 from pipeline.config import read_config
 from pipeline.engine import Completion, Request
 from pipeline.errors import PlanError
 from pipeline.plan import make_plan
 from pipeline.records import Candidate, Reject
-from pipeline.stage import stage_class, stage_name
+from pipeline.stage import stage_name
 
 if TYPE_CHECKING:
     from tests.conftest import Site

@@ -83,6 +83,13 @@ def test_rows_do_not_depend_on_window_slots_or_schedule(site: Site) -> None:
         assert site.files(name, "rate/*.parquet") == site.files("t", "rate/*.parquet")
 
 
+def test_the_log_keeps_the_counters_of_engines_that_a_staged_run_closed(site: Site) -> None:
+    site.run(site.config(n=10, schedule="staged"))
+    end = json.loads((site.folder / "runs/t/log.jsonl").read_text().splitlines()[-1])
+    assert all(counters["requests"] for counters in end["engines"].values())
+    assert len(end["engines"]) == 2
+
+
 def test_a_changed_recipe_is_refused_with_the_field_and_both_values(site: Site) -> None:
     config = site.config(n=10)
     site.run(config)

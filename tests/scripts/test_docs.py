@@ -11,12 +11,12 @@ import pytest
 import yaml
 from pydantic import BaseModel, Field
 
+from pipeline.catalogue import stage_class, stage_files
 from pipeline.engine import engine_class, engine_kinds
-from pipeline.stage import stage_class, stage_files
 from scripts.docs import NAV, renewed, write
 from scripts.field_tables import about, escaped, field_table, nested, prose
 from scripts.results_page import load, results_page
-from stages.exports.export import format_names, format_of
+from stages.exports.formats import format_names, format_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = {

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from pipeline.stage import stage_files
+from pipeline.catalogue import stage_files
 from stages.pairs.constructions import RULES, Confirm, Kind
 
 ROOT = Path(__file__).resolve().parents[3]

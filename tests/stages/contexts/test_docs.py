@@ -8,7 +8,7 @@ from typing import get_args
 
 import yaml
 
-from pipeline.stage import stage_class, stage_files
+from pipeline.catalogue import stage_class, stage_files
 from stages.pairs.context_kinds import RULES, MirrorKind
 from stages.pairs.pair_aspects import PairAspects
 from stages.pairs.pair_contexts import PairContexts

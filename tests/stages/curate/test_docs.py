@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pipeline.catalogue import stage_class, stage_files
 from pipeline.dataset import DatasetStage
-from pipeline.stage import stage_class, stage_files
 from stages.curate.decontaminate import REASON
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -22,7 +22,7 @@ from pipeline.pair import Pair, Score, Step
 from pipeline.plan import make_plan
 from pipeline.records import Message, Rationale, Reject, Verification
 from pipeline.stage import FIELD_OF, Context, Example, Stage, Summary
-from pipeline.store import arrow_schema, from_table, to_table
+from pipeline.tables import arrow_schema, from_table, to_table
 from pipeline.tokenizer import load_tokenizer
 from pipeline.tree import Fork, Node, RankedAnswer, Ranking, Thumb, Trace, Tree
 from stages.exports.export import Export

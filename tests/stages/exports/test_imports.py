@@ -19,7 +19,8 @@ from pipeline.pair import Pair, Score
 from pipeline.records import Message, Prompt, Rationale, Record, Reject
 from pipeline.run import execute
 from pipeline.stage import FIELD_OF, Example, Slice
-from pipeline.store import Store, to_table
+from pipeline.store import Store
+from pipeline.tables import to_table
 from pipeline.tree import Node, RankedAnswer, Ranking, Trace, Tree
 from stages.exports.formats import format_names, format_of
 from stages.sources.imports import Origin

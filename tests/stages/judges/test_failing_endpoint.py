@@ -55,9 +55,15 @@ class Judge(BaseHTTPRequestHandler):
         """Keeps silent."""
 
 
+class Server(ThreadingHTTPServer):
+    """Room for all connections of a shard at once: else some wait for seconds."""
+
+    request_queue_size = 256
+
+
 @pytest.fixture
 def endpoint() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Judge)
+    server = Server(("127.0.0.1", 0), Judge)
     server.daemon_threads = True
     Judge.over, Judge.failed = threading.Event(), {}
     thread = threading.Thread(target=server.serve_forever)

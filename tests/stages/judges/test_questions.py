@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from benchmarks.scripted_judges import asked_text, context, example, judged
 from pipeline import ids
+from pipeline.catalogue import stage_class
 from pipeline.engine import Completion, Request, Sampling
 from pipeline.errors import EngineError, Rejected
 from pipeline.records import Judgment, LabelProb
-from pipeline.stage import stage_class
 from stages.judges.checklist import Checklist
 from stages.judges.compare import Compare
 from stages.judges.criteria import checklist_score

@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 import pytest
 
+from pipeline.catalogue import stage_class, stage_files
 from pipeline.config import read_config
-from pipeline.stage import stage_class, stage_files
 from stages.exports.formats import format_names, format_of
 from stages.pairs import constructions, instruction_kinds, pair_contexts
 from stages.pairs.pair_aspects import PairAspects

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from benchmarks.scripted_judges import Script, asked_text, context, example
+from pipeline.catalogue import stage_class
 from pipeline.engine import Completion, Request
 from pipeline.errors import PlanError
 from pipeline.pair import Pair
 from pipeline.records import Candidate, Judgment, Reject
-from pipeline.stage import stage_class
 from stages.pairs.advice import Advice, read_advice, without_leaks
 from stages.pairs.attempts import Attempt, best_of
 from stages.pairs.pair_judge import informative, p_chosen

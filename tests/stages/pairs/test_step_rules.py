@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from benchmarks.scripted_search import EXAMPLE_A, EXAMPLE_B, drive, named, random_world
 from pipeline.pair import Pair
 from pipeline.records import Message, Prompt
-from pipeline.store import from_table, to_table
+from pipeline.tables import from_table, to_table
 from pipeline.tree import Node, Tree
 from stages.pairs.confidence import alpha_visits, p_better
 from stages.pairs.finished import FinishedTree, text_of

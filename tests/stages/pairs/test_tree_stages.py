@@ -13,7 +13,7 @@ from benchmarks.scripted_search import EXAMPLE_A, drive, named
 from pipeline.pair import Pair
 from pipeline.records import Message, Prompt, Record, Reject
 from pipeline.stage import Context, Example, Stage
-from pipeline.store import from_table, to_table
+from pipeline.tables import from_table, to_table
 from pipeline.tree import Node, Tree
 from stages.pairs.label_steps import LabelSteps
 from stages.pairs.label_unpaired import LabelUnpaired

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.scripted_search import drive, random_world
-from pipeline.store import from_table, table_name, to_table
+from pipeline.tables import from_table, table_name, to_table
 from pipeline.tree import Node, Tree
 from stages.pairs.finished import FinishedTree
 from stages.pairs.step_rules import StepRule, step_pairs
