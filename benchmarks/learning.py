@@ -27,7 +27,7 @@ from models.abacus.problems import make_problems, write_problems
 from pipeline.config import read_config
 
 SEEDS, SPARE = (1, 2, 3), 99  # the last: problems to look at and to choose settings on
-PROBLEMS, PAIRS = 128, 56  # of each seed
+PROBLEMS, PAIRS = 320, 160  # of each seed
 UNSEEN, UNSEEN_SEED = 1000, 77
 WORK = ROOT / "runs" / "learning"
 WORKERS = os.cpu_count() or 1
