@@ -26,7 +26,7 @@ from benchmarks.figures import ROOT
 from pipeline.store import FOOTER
 
 MARK = "FAULTS"  # names the folder that a run and its scripted functions share
-GONE_S = 60.0  # for Ray's own processes to follow their driver, on a loaded machine
+GONE_S = 150.0  # for Ray's own processes to follow their driver: its agents call the dead for a minute
 TITLES = {  # how a process shows what it is: the beginning of a word of its command line
     "worker": ("ray::run_task", "ray::_look", "ray::MapBatches"),
     "engine actor": ("ray::Replica",),
