@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoTokenizer
+
 from benchmarks.figures import synth
 from models.abacus.problems import make_problems, write_problems
 from models.abacus.tasks import prompt_text
@@ -22,7 +24,6 @@ from pipeline.store import Store
 from stages.exports.token_dpo import TokenDpoRow
 
 Rows = list[dict[str, Any]]
-NOISE = 0.2
 NOVICE = "models/novice"
 EXPORT = {"format": "token-dpo", "tokenizer": NOVICE, "max_length": 256}
 
@@ -51,19 +52,21 @@ class Data:
         if not self.file.exists():
             write_problems(self.file, [p for seed in seeds for p in make_problems(seed, problems, "quickstart")])
 
-    def run(self, config: str, file: Path, change: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> Store:
+    def run(
+        self, config: str, file: Path, change: Callable[[dict[str, Any]], dict[str, Any]] = dict, name: str = ""
+    ) -> Store:
         """A finished run of a shipped config, reading `file`."""
         data = change(read_config(config))
         source, *jobs = data["jobs"]
         data |= {
-            "name": config,
+            "name": name or config,
             "executor": "local",
             "max_reject_rate": 1.0,
             "jobs": [source | {"path": str(file)}, *jobs],
         }
-        store = Store(str(self.folder / "runs" / config))
+        store = Store(str(self.folder / "runs" / (name or config)))
         exports = [job.get("name", "export") for job in jobs if job["stage"] == "export"]
-        if not all(store.exists(name, "manifest.json") for name in exports):
+        if not all(store.exists(export, "manifest.json") for export in exports):
             synth(data, self.folder)
         return store
 
@@ -88,16 +91,15 @@ class Data:
 
         return self.run("abacus_multilevel", self.file, of_novice)
 
-    @cached_property
-    def repaired(self) -> Store:
-        """The run of configs/repair.yaml on the outcome pairs, a fifth of them turned round."""
-        file = self.folder / "noisy.jsonl"
+    def repaired(self, noise: float) -> Store:
+        """The run of configs/repair.yaml on the outcome pairs, that share of them turned round."""
+        file = self.folder / f"noisy-{noise}.jsonl"
         rows = []
         for pair in read(self.main, "outcome", Pair):
             prompt, *arms = (
                 m[-1].content for m in (pair.prompt_messages, pair.chosen_messages, pair.rejected_messages)
             )
-            chosen, rejected = reversed(arms) if is_noise(pair.pair_id) else arms
+            chosen, rejected = reversed(arms) if is_noise(pair.pair_id, noise) else arms
             rows.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
         file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
@@ -107,12 +109,12 @@ class Data:
             jobs = [job | EXPORT if job["stage"] == "export" else job for job in jobs if job["stage"] != "audit"]
             return data | {"jobs": [source | {"columns": columns}, *jobs]}
 
-        return self.run("repair", file, as_tokens)
+        return self.run("repair", file, as_tokens, f"repair-{100 * noise:.0f}")
 
 
-def is_noise(pair_id: str) -> bool:
+def is_noise(pair_id: str, noise: float) -> bool:
     """Whether the label of the pair is turned round."""
-    return drawn(0, "noise", pair_id) < NOISE
+    return drawn(0, "noise", pair_id) < noise
 
 
 class Made:
@@ -127,6 +129,11 @@ class Made:
         mine = set(self.data.texts[self.seed])
         return {p.prompt_id: p.text for p in read(self.data.main, "prompts", Prompt) if p.text in mine}
 
+    @cached_property
+    def right(self) -> set[str]:
+        """Ids of the right answers."""
+        return {j.cand_ids[0] for j in read(self.data.main, "verify", Judgment) if j.value == 1}
+
     def exported(self, job: str, store: Store | None = None) -> Rows:
         """An export's rows in an order drawn by lot."""
         made = [
@@ -136,11 +143,33 @@ class Made:
         ]  # fmt: skip
         return sorted(made, key=lambda row: drawn(self.seed, job, row["pair_id"]))
 
-    def random_labels(self) -> Rows:
-        """Outcome pairs whose labels a coin decides."""
-        return [
-            turned(r) if drawn(self.seed, "coin", r["pair_id"]) < 0.5 else r for r in self.exported("outcome_pairs")
-        ]
+    def random_labels(self, draw: int = 0) -> Rows:
+        """Two answers of each problem, drawn by lot, that may be the same; of a right and a wrong one every other time the
+        right one is preferred, so that labels say nothing about what is right.
+
+        A free coin prefers a few more of one sort, which is enough to teach so small a model; and half of the chosen answers
+        of pairs by outcome would be right, which is more than the policy's own share.
+        """
+        tokens = AutoTokenizer.from_pretrained(NOVICE)
+        answers: dict[str, list[Candidate]] = {}
+        for candidate in read(self.data.main, "generate", Candidate):
+            if candidate.prompt_id in self.texts and candidate.finish_reason == "stop":
+                answers.setdefault(candidate.prompt_id, []).append(candidate)
+        rows: Rows = []
+        mixed = 0
+        for prompt_id in sorted(answers, key=lambda each: drawn(self.seed, draw, "random", each)):
+            arms = sorted(answers[prompt_id], key=lambda c: drawn(self.seed, draw, "coin", c.candidate_id))[:2]
+            if len({c.candidate_id in self.right for c in arms}) == 2:
+                arms.sort(key=lambda c: (c.candidate_id in self.right) == (mixed % 2 == 0))
+                mixed += 1
+            if len(arms) == 2:
+                asked = prompt_text("generate", prompt=self.texts[prompt_id], principle="")
+                given = (asked, *(f"{c.text}<|end|>" for c in arms))
+                ids = [tokens(text, add_special_tokens=False)["input_ids"] for text in given]
+                rows.append(
+                    {"pair_id": prompt_id, **dict(zip(("prompt_ids", "chosen_ids", "rejected_ids"), ids, strict=True))}
+                )
+        return rows
 
     def explained(self) -> Rows:
         """Outcome pairs with a rationale that passed its gate, blind ones first, then the others."""
@@ -156,13 +185,13 @@ class Made:
         steps, whole = self.exported("step_pairs"), self.exported("trajectory_pairs")
         return [*steps[: count - count // 2], *whole[: count // 2]]
 
-    def noisy(self) -> Rows:
-        """Outcome pairs, a fifth of them turned round."""
-        return [turned(r) if is_noise(r["pair_id"]) else r for r in self.exported("outcome_pairs")]
+    def noisy(self, noise: float) -> Rows:
+        """Outcome pairs, that share of them turned round."""
+        return [turned(r) if is_noise(r["pair_id"], noise) else r for r in self.exported("outcome_pairs")]
 
-    def repaired(self) -> Rows:
+    def repaired(self, noise: float) -> Rows:
         """What the repair leaves of the noisy pairs."""
-        return self.exported("export", self.data.repaired)
+        return self.exported("export", self.data.repaired(noise))
 
     def forms(self) -> Rows:
         """Pairs about the form of answers."""
@@ -170,7 +199,6 @@ class Made:
 
     def right_answers(self) -> Rows:
         """Right answers as prompt and completion: one of each problem, then second ones."""
-        right = {j.cand_ids[0] for j in read(self.data.main, "verify", Judgment) if j.value == 1}
         seen: set[tuple[str, str]] = set()
         ranked: list[tuple[int, float, dict[str, Any]]] = []
         count: dict[str, int] = {}
@@ -179,7 +207,7 @@ class Made:
         ):
             if (
                 candidate.prompt_id not in self.texts
-                or candidate.candidate_id not in right
+                or candidate.candidate_id not in self.right
                 or (candidate.prompt_id, candidate.text) in seen
             ):
                 continue
@@ -197,8 +225,8 @@ def read(store: Store, job: str, table: type[Any]) -> list[Any]:
 
 
 def short(rows: Iterable[Mapping[str, Any]], count: int) -> Sequence[dict[str, Any]]:
-    """The first `count`, without what is for us alone. Raises ValueError where three quarters of them are not there."""
+    """The first `count`, without what is for us alone. Raises ValueError where two thirds of them are not there."""
     taken = [{k: v for k, v in row.items() if k != "pair_id"} for row in rows][:count]
-    if len(taken) < 0.75 * count:
+    if 3 * len(taken) < 2 * count:
         raise ValueError(f"{len(taken)} rows, {count} wanted")
     return taken

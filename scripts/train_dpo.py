@@ -16,10 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
 SETTINGS: dict[str, Any] = {
-    "learning_rate": 3e-4,  # for a model of two million weights; a thousandth of it for one of eight billion
+    "learning_rate": 2e-4,  # for a model of two million weights; a thousandth of it for one of eight billion
     "beta": 0.1,
     "loss_type": ["sigmoid", "sft"],  # the second keeps the chosen answers likely, which DPO alone does not
-    "loss_weights": [1.0, 0.2],
+    "loss_weights": [1.0, 1.0],
     "num_train_epochs": 2,
     "per_device_train_batch_size": 16,
     "max_length": 256,
