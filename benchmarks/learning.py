@@ -1,7 +1,7 @@
 """Does the data teach? The closed loop on the embedded world: generate, pair, export, train with TRL, measure.
 
 The policy is models/novice, which has bad habits; the judge is models/abacus. Every row of the table trains the same policy
-on as many pairs, made from about as many of its tokens (search takes a quarter more), with the settings of its loss, which
+on as many pairs, made from about as many of its tokens (search takes a ninth more), with the settings of its loss, which
 were chosen on other problems.
 Measured on 1,000 problems of a split that neither the policy nor the pairs have seen. docs/learning.md shows it.
 Work lies in runs/learning: what is there is not done again, so an interruption costs one cell.

@@ -76,7 +76,8 @@ def _config(executor: str, source: str) -> dict[str, Any]:
 
 def _pairs(where: str) -> set[tuple[str, str, str]]:
     """(prompt, chosen, rejected) of every row."""
-    columns = pq.read_table(where, columns=["prompt", "chosen", "rejected"]).to_pydict().values()
+    files = sorted(map(str, Path(where).glob("*.parquet"))) or where  # an export has a card, too
+    columns = pq.read_table(files, columns=["prompt", "chosen", "rejected"]).to_pydict().values()
     return {(_text(p), _text(c), _text(r)) for p, c, r in zip(*columns, strict=True)}
 
 
