@@ -20,6 +20,7 @@ from pipeline.records import Message
 from pipeline.remote import Answerer
 
 PROMPTS = 240
+MANY = 960  # of replicas: with few shards each, filling and draining count most
 
 
 class Timing(NamedTuple):
@@ -35,11 +36,12 @@ class Timing(NamedTuple):
 def run() -> list[Figure]:
     """The wall times compared, and the tables beside them."""
     with tempfile.TemporaryDirectory() as name:
-        word_problems(Path(name) / "prompts.jsonl", PROMPTS)
+        for n in (PROMPTS, MANY):
+            word_problems(Path(name) / f"{n}.jsonl", n)
         pipelined, staged = (_timed(Path(name), schedule=s) for s in ("pipelined", "staged"))
         shards = {f"shard_size {n}": str(_timed(Path(name), shard_size=n)) for n in (4, 40, 120)}
         windows = {f"window {n}": str(_timed(Path(name), window=n)) for n in (1, 2, 4)}
-        one, two = (_timed(Path(name), executor="ray", replicas=n) for n in (1, 2))
+        one, two = (_timed(Path(name), executor="ray", replicas=n, prompts=MANY) for n in (1, 2))
     return [
         Figure("pipelined_vs_staged_wall", round(staged.wall / pipelined.wall, 2), "ratio", ">= 1.5",
                {"pipelined": str(pipelined), "staged": str(staged), **shards, **windows}),
@@ -49,7 +51,12 @@ def run() -> list[Figure]:
 
 
 def _timed(
-    folder: Path, schedule: str = "pipelined", executor: str = "local", replicas: int = 1, **settings: Any
+    folder: Path,
+    schedule: str = "pipelined",
+    executor: str = "local",
+    replicas: int = 1,
+    prompts: int = PROMPTS,
+    **settings: Any,
 ) -> Timing:
     config = {
         "name": f"{schedule}-{executor}-{replicas}-"
@@ -60,7 +67,7 @@ def _timed(
         **settings,
         "engines": {alias: _engine(alias, replicas) for alias in ("policy", "judge")},
         "jobs": [
-            {"stage": "prompts", "path": str(folder / "prompts.jsonl"), "columns": {"prompt": "prompt"}},
+            {"stage": "prompts", "path": str(folder / f"{prompts}.jsonl"), "columns": {"prompt": "prompt"}},
             {"stage": "generate", "engine": "policy", "sampling": {"n": 4}},
             {"stage": "rate", "engine": "judge", "aspects": ["correctness"], "mode": "parsed"},
             {"stage": "pair_responses"},

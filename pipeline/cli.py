@@ -48,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (missing := (error.name or "").split(".")[0]) not in EXTRAS:
             raise
-        print(f"prefsynth: {missing} is not installed: pip install 'prefsynth[{EXTRAS[missing]}]'", file=sys.stderr)
+        print(
+            f"prefsynth: {missing} is not installed: pip install '.[{EXTRAS[missing]}]' in the checkout",
+            file=sys.stderr,
+        )
         return PlanError.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

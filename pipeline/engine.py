@@ -201,6 +201,10 @@ class EngineConfig(BaseModel):
         """How many answers one replica works on at a time; None: not known."""
         return None
 
+    def silence_s(self) -> float:
+        """How long it may give no sign of life while all is well; the watchdog must wait longer. 0: not known."""
+        return 0.0
+
     def identity(self) -> dict[str, Any]:
         """What goes into the recipe of the jobs that use this engine."""
         return self.model_dump(mode="json", exclude=set(self.not_identity))

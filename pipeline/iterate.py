@@ -6,22 +6,28 @@ there is not done again, so the same command goes on after whatever stopped it.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.config import validate
 from pipeline.errors import PlanError, RunError
+from pipeline.lock import lock
 from pipeline.plan import NAME, make_plan
 from pipeline.run import execute
 from pipeline.stage import stage_name
+from pipeline.store import Store
 
+STOP_S = 7.0  # from SIGTERM to SIGKILL of a training
 WORDS = ("data", "model", "to", "round", "python")
 
 
@@ -53,6 +59,15 @@ def iterate(config: Mapping[str, Any], plain: bool = False, quiet: bool = False)
     """The folder of the last round's model. Raises PlanError before anything is spent, RunError when training fails."""
     rounds = _checked(config)
     base = Path(config.get("runs_dir", "runs"), config["name"])
+    store = Store(str(base))
+    store.create()
+    with lock(store) as held:
+        return _rounds(config, rounds, base, held, plain, quiet)
+
+
+def _rounds(
+    config: Mapping[str, Any], rounds: Rounds, base: Path, held: TextIO | None, plain: bool, quiet: bool
+) -> Path:
     model = None
     for number in range(1, rounds.rounds + 1):
         data = of_round(config, number, model)
@@ -60,7 +75,7 @@ def iterate(config: Mapping[str, Any], plain: bool = False, quiet: bool = False)
         folder, to = made.store.path(rounds.export), base / f"model-{number}"
         model = data["engines"][rounds.engine]["model"]
         words = {"data": folder, "model": model, "round": str(number), "python": sys.executable}
-        _train(rounds.train, words, to, made.plan.jobs[rounds.export].fingerprint)
+        _train(rounds.train, words, to, made.plan.jobs[rounds.export].fingerprint, held)
         if not quiet:
             rows = made.totals[rounds.export].kept
             print(f"round {number} of {rounds.rounds}: {rows:,} rows in {folder}, model in {to}", flush=True)
@@ -111,7 +126,7 @@ def _checked(config: Mapping[str, Any]) -> Rounds:
     return rounds
 
 
-def _train(command: Sequence[str], words: Mapping[str, str], to: Path, fingerprint: str) -> None:
+def _train(command: Sequence[str], words: Mapping[str, str], to: Path, fingerprint: str, held: TextIO | None) -> None:
     """Runs the command, unless the model is there. It writes beside the model's place; a finished one is renamed."""
     made = {"command": list(command), "model": words["model"], "data": fingerprint}
     note = to.with_suffix(".json")
@@ -122,9 +137,10 @@ def _train(command: Sequence[str], words: Mapping[str, str], to: Path, fingerpri
             raise PlanError(f"{to} was trained with another {what}; remove it and what follows, or give a new name")
         return
     part = to.with_suffix(".part")
+    (part / "config.json").unlink(missing_ok=True)  # what an attempt before left is no model
     line = [_filled(part_of, {**words, "to": str(part)}) for part_of in command]
     try:
-        code = subprocess.run(line, check=False).returncode
+        code = _ended(line, held)
     except OSError as error:
         raise PlanError(f"iterate: train cannot be run: {line[0]}: {error.strerror}") from None
     if code or not (part / "config.json").is_file():
@@ -132,6 +148,25 @@ def _train(command: Sequence[str], words: Mapping[str, str], to: Path, fingerpri
         raise RunError(f"training {why}: {' '.join(line)}; mend it, and run the same command again")
     note.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     part.rename(to)
+
+
+def _ended(line: Sequence[str], held: TextIO | None) -> int:
+    """The code that the command ended with. All processes of it that stay in its group end with us; it inherits the lock,
+    so that one that outlives a killed driver keeps the next one away."""
+    process = subprocess.Popen(
+        line, stdin=subprocess.DEVNULL, process_group=0, pass_fds=[held.fileno()] if held else []
+    )
+    if held:
+        held.write(f", training pid {process.pid}")
+        held.flush()
+    try:
+        return process.wait()
+    except BaseException:
+        for number, patience_s in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, None)):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, number)
+                process.wait(patience_s)
+        raise
 
 
 def _filled(part: str, words: Mapping[str, str]) -> str:

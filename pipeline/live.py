@@ -23,6 +23,7 @@ class LiveEngine:
         self.opening_seconds = 0.0
         self._engine: Engine | None = None
         self._lock = asyncio.Lock()
+        self._heard = 0.0
         self._under_way = 0  # answers asked for and not given
 
     async def open(self) -> Engine:
@@ -39,7 +40,9 @@ class LiveEngine:
         engine = self._engine or await self.open()
         self._under_way += answers
         try:
-            return await call(engine)
+            answer = await call(engine)
+            self._heard = time.monotonic()
+            return answer
         except EngineDied:
             if self._engine is engine:  # the first of many calls that meet the dead engine
                 self._engine = None
@@ -47,6 +50,11 @@ class LiveEngine:
             raise
         finally:
             self._under_way -= answers
+
+    @property
+    def heard(self) -> float:
+        """When it last answered or, where the engine knows, gave another sign of life; monotonic seconds."""
+        return max(self._heard, float(getattr(self._engine, "heard", 0.0)))
 
     async def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """See Engine."""
@@ -86,6 +94,11 @@ class CountedEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.requests = 0
+
+    @property
+    def heard(self) -> float:
+        """When the engine last answered anybody, where it knows; monotonic seconds."""
+        return float(getattr(self._engine, "heard", 0.0))
 
     def generate(self, requests: Sequence[Request]) -> Coroutine[Any, Any, list[list[Completion]]]:
         """See Engine."""

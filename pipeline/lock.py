@@ -11,7 +11,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TextIO
 
 from pipeline.errors import PlanError
 from pipeline.store import Store
@@ -19,13 +20,17 @@ from pipeline.store import Store
 LOCK = "lock"  # in the run's folder: the locked file, or the folder of claims
 STALE_S = 60.0  # silence after which a claim counts as a dead driver's
 BEAT_S = 10.0
+LOOK_S = 2.0
 
 
 @contextlib.contextmanager
-def lock(store: Store) -> Iterator[None]:
-    """Holds the run while the block runs. Raises PlanError naming the driver that works on it."""
-    with _locked_file(store) if store.is_local else _claimed(store):
-        yield
+def lock(store: Store) -> Iterator[TextIO | None]:
+    """Holds the run while the block runs. Raises PlanError naming the driver that works on it.
+
+    Yields the locked file on a disk: a process that inherits it holds the run, too, and may be named in it.
+    """
+    with _locked_file(store) if store.is_local else _claimed(store) as file:
+        yield file
 
 
 def is_locked(store: Store) -> bool:
@@ -43,7 +48,7 @@ def is_locked(store: Store) -> bool:
 
 
 @contextlib.contextmanager
-def _locked_file(store: Store) -> Iterator[None]:
+def _locked_file(store: Store) -> Iterator[TextIO]:
     """The lock goes with the process, however it dies."""
     os.makedirs(store.base, exist_ok=True)
     with open(store.path(LOCK), "a+", encoding="utf-8") as file:  # never removed: a lock on a removed file is none
@@ -57,7 +62,7 @@ def _locked_file(store: Store) -> Iterator[None]:
         file.truncate(0)
         file.write(f"pid {os.getpid()}")
         file.flush()
-        yield
+        yield file
 
 
 class Claim:
@@ -70,7 +75,7 @@ class Claim:
 
     Limits: until its next beat such a driver goes on beside the one that took over. Nothing is torn, for a shard is
     put whole; but where engines do not answer the same twice, a shard may be replaced after another was made from it.
-    The claim of a killed driver keeps others out for `STALE_S`, and its few bytes stay.
+    The claim of a killed driver lets others wait for `STALE_S`, and its few bytes stay.
     """
 
     def __init__(self, store: Store) -> None:
@@ -78,15 +83,31 @@ class Claim:
         self._name = secrets.token_hex(8)
         self._written: float | None = None  # when the store last heard of us
 
+    def take(self) -> str | None:
+        """Claims the run, and waits for what becomes of the claims that are there: None once they have been silent for
+        `STALE_S`, as a killed driver is, or who has the run, at its next beat."""
+        seen: dict[str, float] = {}
+        while living := self._beat()[1]:
+            if beating := [name for name, written in living.items() if seen.setdefault(name, written) != written]:
+                return self._who(beating)
+            time.sleep(LOOK_S)
+        return None
+
     def renew(self) -> str | None:
         """Writes the claim. Returns None while the run is this driver's, else who has it."""
+        before = self._written
+        now, living = self._beat()
+        return None if before is not None and now - before <= STALE_S else self._who(living)
+
+    def _beat(self) -> tuple[float, dict[str, float]]:
+        """Writes the claim: when, by the store's clock, and the claims of others that were not silent for long before."""
         self._store.write_text(f"{socket.gethostname()}, pid {os.getpid()}", LOCK, self._name)
         times = self._store.times(LOCK)
-        before, self._written = self._written, times.pop(self._name)
-        if before is not None and self._written - before <= STALE_S:
-            return None
-        living = [name for name, written in times.items() if self._written - written <= STALE_S]
-        return self._store.read_text(LOCK, living[0]) or "unknown" if living else None
+        now = self._written = times.pop(self._name)
+        return now, {name: written for name, written in times.items() if now - written <= STALE_S}
+
+    def _who(self, living: Iterable[str]) -> str | None:
+        return next((self._store.read_text(LOCK, name) or "unknown" for name in living), None)
 
     def keep(self, over: threading.Event) -> None:
         """Renews until `over`; asks the driver to stop, as SIGTERM does, when another one took the run."""
@@ -109,13 +130,10 @@ def _claimed(store: Store) -> Iterator[None]:
     claim, over = Claim(store), threading.Event()
     thread = threading.Thread(target=claim.keep, args=(over,), name="claim", daemon=True)
     try:
-        if other := claim.renew():
-            raise PlanError(
-                f"another process ({other}) works on {store.base}; wait or stop it (killed, it counts as gone after "
-                f"{STALE_S:g} s)"
-            )
+        if other := claim.take():
+            raise PlanError(f"another process ({other}) works on {store.base}; wait or stop it")
         thread.start()
-        yield
+        yield None
     finally:
         over.set()
         if thread.is_alive():

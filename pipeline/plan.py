@@ -102,6 +102,11 @@ def make_plan(data: Mapping[str, Any], stored: Mapping[str, Mapping[str, Any]] |
         jobs[job.name] = replace(job, recipe=known.get(job.name) or _recipe(config, engines, jobs, job))
     for alias in {alias for name, job in jobs.items() if name not in known for alias in job.stage.engines()}:
         engines[alias].check()
+        if (silent := engines[alias].silence_s()) >= config.watchdog_s:
+            raise PlanError(
+                f"engine {alias}: a request may take timeout_s {silent:g}, but a shard is failed after watchdog_s "
+                f"{config.watchdog_s:g} of silence; set watchdog_s above it"
+            )
     used = {alias for job in jobs.values() for alias in job.stage.engines()}
     return Plan(config, {alias: engine for alias, engine in engines.items() if alias in used}, jobs)
 

@@ -41,6 +41,7 @@ class RemoteEngine:
 
     def __init__(self, handles: Sequence[Any]) -> None:
         self._handles = list(handles)
+        self.heard = 0.0  # when the last answers came; monotonic seconds
         self._load = [0] * len(self._handles)
         self._down_until = [0.0] * len(self._handles)
         self._waiting: dict[str, list[tuple[Any, asyncio.Future[Any]]]] = {}
@@ -102,6 +103,7 @@ class RemoteEngine:
         self._load[seat] += len(batch)
         try:
             answers = await self._handles[seat].answer.remote(what, [request for request, _ in batch])
+            self.heard = time.monotonic()
         except Exception as error:  # the replica's process or the way to it: every request of the batch fails alike
             cause = getattr(error, "cause", None)  # what the far side raised, when it was not the far side that died
             if not isinstance(cause, Exception):

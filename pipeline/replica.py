@@ -79,10 +79,8 @@ class Replica:
         await self.engine.open()
 
     async def run(self, job: str, shard: int, peers: Peers) -> Outcome:
-        """Runs a shard here; other engines are reached through `peers`."""
-        for alias, handles in peers.items():
-            if alias not in self.engines:
-                self.engines[alias] = RemoteEngine(handles)
+        """Runs a shard here; other engines are reached through `peers`, or as before where they are not named."""
+        self.engines.update({alias: RemoteEngine(handles) for alias, handles in peers.items()})
         return await self.worker.run(job, shard)
 
     async def answer(self, what: str, requests: list[Any]) -> list[Any]:

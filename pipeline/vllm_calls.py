@@ -55,15 +55,19 @@ class Calls:
         if not self._in_flight:
             self._since = time.monotonic()
         self._in_flight += 1
-        call = self.llm.encode if isinstance(params, self._pooling) else self.llm.generate
         try:
+            if (llm := self.llm) is None:  # another call met the engine's end a moment ago
+                raise EngineDied(f"vLLM on {self.model} has ended")
+            call = llm.encode if isinstance(params, self._pooling) else llm.generate
             prompt = {"type": "token", "prompt_token_ids": ids}
             async for made in call(prompt, params, str(next(self._ids)), lora_request=self._lora):
                 output = made
         except self.refusals as error:
             raise Rejected("invalid_request", str(error).split("\n")[0]) from error
+        except EngineDied:
+            raise
         except Exception as error:
-            failure = EngineDied if self.llm.errored else EngineError  # errored: the core process is gone
+            failure = EngineDied if llm.errored else EngineError  # errored: the core process is gone
             raise failure(f"vLLM failed on {self.model}: {error or type(error).__name__}") from error
         finally:
             self._in_flight -= 1

@@ -1,4 +1,4 @@
-"""Silence is an error: when nothing of a shard finishes for a set time, say which, dump every stack, fail the shard."""
+"""Silence is an error: when no engine of a shard answers for a set time, say which, dump every stack, fail the shard."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import faulthandler
 import io
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -25,15 +26,19 @@ def _stack(task: asyncio.Task[Any]) -> list[str]:
 
 
 class Watchdog:
-    """Cancels the watched task when `alive()` was not called for `limit` seconds.
+    """Cancels the watched task when for `limit` seconds `alive()` was not called and nothing was `heard`.
+
+    heard: when the engines of the shard last answered anybody, by the monotonic clock. An engine that is busy with other
+    shards, or asks again after a time-out, is not silent.
 
     The event loop itself is watched too: were it blocked, no coroutine could tell, so the interpreter's own timer
     dumps the stacks to stderr after twice the limit.
     """
 
-    def __init__(self, what: str, limit: float) -> None:
+    def __init__(self, what: str, limit: float, heard: Callable[[], float] = lambda: 0.0) -> None:
         self.what = what
         self.limit = limit
+        self._heard = heard
         self._last = time.monotonic()
         self._task: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -61,7 +66,7 @@ class Watchdog:
         self._last = time.monotonic()
 
     def _look(self) -> None:
-        left = self._last + self.limit - time.monotonic()
+        left = max(self._last, self._heard()) + self.limit - time.monotonic()
         if left <= 0:
             self._bark()
             return

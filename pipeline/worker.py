@@ -70,7 +70,7 @@ class Worker:
             examples = self.examples(job_name, shard)
             journal = self._journal(job, shard, ctx)
             with Watchdog(f"job {job.name}, shard {shard}, engine {', '.join(job.stage.engines()) or 'none'}",
-                          self.plan.config.watchdog_s) as dog:  # fmt: skip
+                          self.plan.config.watchdog_s, lambda: max((e.heard for e in asked), default=0.0)) as dog:  # fmt: skip
                 ctx.alive = dog.alive
                 try:
                     rows = await self._process(job, shard, examples, ctx, dog)

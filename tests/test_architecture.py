@@ -37,7 +37,7 @@ LAYERS = [
     {"records", "ids"},
     {"pair", "tree"},
     {"prompts", "tables", "store", "engine"},
-    {"tokenizer", "model_files", "config"},
+    {"tokenizer", "model_files", "config", "endpoint"},
     {"chat", "stage", "dataset", "live", "remote", "journal", "vllm_arguments", "openai_protocol"},
     {"vllm_calls", "vllm_server"},
     {"vllm_pooling"},

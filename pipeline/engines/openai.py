@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
-import re
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -14,7 +13,7 @@ import httpx2 as httpx
 import numpy as np
 from pydantic import Field
 
-from pipeline import ids
+from pipeline import endpoint, ids
 from pipeline import openai_protocol as protocol
 from pipeline import vllm_server as as_server
 from pipeline.engine import Capability, Completion, EngineConfig, Request, RewardRequest, ScoreRequest
@@ -24,7 +23,6 @@ T = TypeVar("T")
 _TRANSIENT = {408, 409, 425, 429}
 _TOO_LONG = ("context length", "context_length", "maximum context", "max_model_len", "maximum model length", "too long")
 _EMBED_BATCH = 128
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Openai(EngineConfig):
@@ -58,6 +56,10 @@ class Openai(EngineConfig):
             return super().capabilities() | {"score", "reward", "embed"}
         return frozenset({"generate", "labels", "json", "embed"})
 
+    def silence_s(self) -> float:
+        """See EngineConfig."""
+        return self.timeout_s
+
     def check(self) -> None:
         """Raises PlanError for an address or a key that is not there; sends nothing."""
         if not self.model:
@@ -67,26 +69,11 @@ class Openai(EngineConfig):
 
     def address(self) -> str:
         """The base URL. Raises PlanError."""
-        if (self.base_url is None) == (self.base_url_env is None):
-            raise PlanError("engine kind openai needs either base_url or base_url_env")
-        url = self.base_url or os.environ.get(self.base_url_env or "", "")
-        parts = urlsplit(url)
-        if self.base_url and "@" in parts.netloc:
-            raise PlanError("base_url holds a password, which the run would store; use base_url_env or api_key_env")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            where = f"environment variable {self.base_url_env}" if self.base_url_env else "base_url"
-            raise PlanError(f"{where} holds no address such as https://host/v1")
-        return url.rstrip("/")
+        return endpoint.address(self.base_url, self.base_url_env)
 
     def key(self) -> str | None:
         """The API key, or None where none is configured. Raises PlanError when its variable is empty."""
-        if self.api_key_env is None:
-            return None
-        if not _VARIABLE.fullmatch(self.api_key_env):  # it may be the key: nothing of it is repeated
-            raise PlanError("api_key_env must be the name of an environment variable that holds the key")
-        if not (key := os.environ.get(self.api_key_env, "").strip()):
-            raise PlanError(f"environment variable {self.api_key_env} (api_key_env) is not set")
-        return key
+        return endpoint.key(self.api_key_env)
 
     async def open(self) -> OpenaiEngine:
         """Makes the connection pool. Raises EngineError at once where nobody listens, before any retry."""
@@ -120,6 +107,7 @@ class OpenaiEngine:
         )
         self._slots = asyncio.Semaphore(config.max_in_flight)
         self._silence = protocol.Silence(self._is_answered)
+        self.heard = 0.0  # when a request last ended, in whatever way; monotonic seconds
         self._stats = dict.fromkeys(("requests", "prompt_tokens", "tokens", "retries"), 0.0)
 
     async def reach(self) -> None:
@@ -202,9 +190,11 @@ class OpenaiEngine:
                     failure, is_odd = type(error).__name__, False
                 except protocol.BadResponse as error:
                     failure, is_odd = str(error).split("\n")[0], True
+                self.heard = time.monotonic()
                 if attempt < self._config.max_retries:
                     self._stats["retries"] += 1
                     await asyncio.sleep(self._wait_s(attempt, asked_s, jitter.random()))
+                    self.heard = time.monotonic()
         told = f"{self._host} failed {self._config.max_retries + 1} times for {path}: {failure}"
         # A server that answers, but not this request, costs the row; if it is all rows, max_reject_rate stops the run.
         raise Rejected("bad_response", told) if is_odd else await self._silence.error(name, answered, told)

@@ -38,7 +38,8 @@ class LocalExecutor:
 
     def gpus(self) -> float:
         """See Executor."""
-        return _gpu_count() if any(e.config.resources.gpus for e in self.engines.values()) else 0.0
+        # In one process every engine begins at the first device, so only as many count as one engine takes.
+        return min(_gpu_count(), max(e.config.resources.gpus for e in self.engines.values())) if self.engines else 0.0
 
     async def run(self, job: str, shard: int) -> Outcome:
         """See Executor."""

@@ -34,12 +34,18 @@ REOPEN_FOR_S = 300.0  # a replica whose process dies again and again before its 
 
 class ReplicaOnRay(Replica):
     """A replica that finds the others through Ray. Their handles lie in the object store: a thousand of them weigh more
-    than the call they would come with, and are needed once."""
+    than the call they would come with, and are needed once for each time that an engine is opened."""
+
+    def __init__(self, setup: Setup, alias: str) -> None:
+        super().__init__(setup, alias)
+        self._known: dict[str, Any] = {}
 
     async def run_with(self, job: str, shard: int, peers: Mapping[str, list[Any]]) -> Outcome:
         """Runs a shard; `peers`: engine alias -> a reference to its actors' handles, in a list."""
-        unknown = {alias: await reference for alias, (reference,) in peers.items() if alias not in self.engines}
-        return await self.run(job, shard, unknown)
+        news = {alias: reference for alias, (reference,) in peers.items() if self._known.get(alias) != reference}
+        handles = {alias: await reference for alias, reference in news.items()}
+        self._known |= news
+        return await self.run(job, shard, handles)
 
 
 @dataclass
@@ -76,7 +82,7 @@ class RayExecutor:
     async def open(self, engines: Iterable[str]) -> None:
         """See Executor."""
         wanted = list(engines)
-        check_room({alias: self.plan.engines[alias].resources for alias in wanted})
+        check_room({alias: self.plan.engines[alias].resources for alias in (*self._seats, *wanted)})
         for alias in wanted:
             resources = self.plan.engines[alias].resources
             options = {

@@ -64,6 +64,19 @@ def check_room(wanted: Mapping[str, Resources]) -> None:
                 f"engines ask for {sum(asked.values()):g} {unit}s ({each}), the cluster has {total.get(unit, 0):g}; "
                 "change resources, set schedule: staged, or join a larger cluster with --address"
             )
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for alias, r in wanted.items():
+        if (places := sum(_replicas(r, node) for node in nodes)) < r.replicas:
+            raise PlanError(
+                f"engine {alias} asks for {r.replicas} replicas of {r.gpus:g} GPUs and {r.cpus:g} CPUs, each on one node; "
+                f"the cluster's {len(nodes)} nodes have room for {places}; change its resources"
+            )
+
+
+def _replicas(r: Resources, node: Mapping[str, float]) -> int:
+    """How many replicas fit on a node that does nothing else."""
+    asked = {"GPU": r.gpus, "CPU": r.cpus}
+    return min([int(node.get(unit, 0) / n + 1e-9) for unit, n in asked.items() if n] or [r.replicas])
 
 
 def cluster() -> dict[str, float]:

@@ -144,7 +144,6 @@ def office(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
         file.parent.mkdir(parents=True)
         file.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
         file.chmod(0o755)
-    (site.folder / "runs").mkdir()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(ROOT / "tests/pipeline"))))
     monkeypatch.setenv("PATH", f"{site.folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
     return site

@@ -257,7 +257,9 @@ def test_a_library_that_is_not_installed_is_one_line_with_its_extra(
     if module == "transformers":
         config["engines"]["policy"] = {"kind": "vllm", "model": "models/abacus"}
     assert cli.main(["run" if module == "ray" else "check", site.save(config)]) == 2
-    assert capsys.readouterr().err == f"prefsynth: {module} is not installed: pip install 'prefsynth[{extra}]'\n"
+    assert (
+        capsys.readouterr().err == f"prefsynth: {module} is not installed: pip install '.[{extra}]' in the checkout\n"
+    )
 
 
 def test_a_wrong_command_line_says_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:

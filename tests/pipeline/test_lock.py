@@ -33,7 +33,11 @@ def silent(store: Store, seconds: float) -> None:
         os.utime(store.path(LOCK, name), (then, then))
 
 
-def test_the_second_driver_is_refused_by_name_and_may_start_when_the_first_has_ended(store: Store) -> None:
+def test_the_second_driver_is_refused_by_name_and_may_start_when_the_first_has_ended(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "BEAT_S", 0.01)
+    monkeypatch.setattr(locks, "LOOK_S", 0.01)
     with lock(store):
         assert is_locked(store)
         told = rf"another process \(.*, pid {os.getpid()}\) works on .*; wait or stop it"
@@ -46,14 +50,21 @@ def test_the_second_driver_is_refused_by_name_and_may_start_when_the_first_has_e
     assert store.names(LOCK) == []
 
 
-def test_the_claim_of_a_killed_driver_keeps_others_out_until_it_is_stale(store: Store) -> None:
+def test_the_claim_of_a_killed_driver_is_waited_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     Claim(store).renew()
     silent(store, STALE_S - 5)
-    assert Claim(store).renew()
-    silent(store, STALE_S + 5)
-    assert not is_locked(store)
+    looks: list[float] = []
+
+    def later(seconds: float) -> None:
+        """At the third look it has been silent for long enough."""
+        looks.append(seconds)
+        if len(looks) == 3:
+            monkeypatch.setattr(locks, "STALE_S", STALE_S - 10)
+
+    monkeypatch.setattr(locks.time, "sleep", later)
     with lock(store):
         assert is_locked(store)
+    assert looks == [locks.LOOK_S] * 3
 
 
 def test_of_two_that_start_at_once_at_most_one_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks import killing
+from pipeline.engine import Resources
+from pipeline.errors import PlanError
 from tests.conftest import engines
 
 if TYPE_CHECKING:
@@ -54,3 +56,52 @@ def test_a_cluster_that_is_not_there_is_one_line(site: Site, ray_config: dict[st
     code, _, err = site.command("run", site.save(ray_config), "--address", "127.0.0.1:1")
     assert code == 2
     assert "no Ray cluster at '127.0.0.1:1'" in err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_second_engine_that_was_closed_and_opened_again_is_found_by_the_first(
+    site: Site, ray_config: dict[str, Any]
+) -> None:
+    both = {"pool": {"policy": 1, "judge": 1}, "from": "prompts"}
+    ray_config["jobs"][1:] = [
+        {"stage": "generate", "name": "one", **both},
+        {"stage": "generate", "name": "two", "engine": "policy", "from": "prompts"},
+        {"stage": "generate", "name": "three", **both, "sampling": {"n": 2}},
+    ]
+    ray_config["schedule"] = "staged"  # the judge goes while `two` is made, and comes back
+    whole = site.calm(ray_config)
+    code, _, err = site.command("run", site.save(ray_config))
+    assert code == 0, err
+    assert "retrying" not in err
+    assert site.files() == whole
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (
+            {"a": {"gpus": 16}},
+            "engine a asks for 1 replicas of 16 GPUs and 1 CPUs, each on one node; .* 2 nodes .* for 0",
+        ),
+        ({"a": {"gpus": 5, "replicas": 3}}, "3 replicas of 5 GPUs .* have room for 2"),
+        ({"a": {"gpus": 8}, "b": {"gpus": 4, "replicas": 3}}, "engines ask for 20 GPUs"),
+        ({"a": {"gpus": 0.5, "replicas": 32, "cpus": 0}}, None),
+        ({"a": {"gpus": 8, "replicas": 2}, "b": {"replicas": 30}}, None),
+    ],
+)
+def test_engines_that_would_wait_for_ever_are_a_plan_error(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, dict[str, Any]], told: str | None
+) -> None:
+    ray = pytest.importorskip("ray")
+    from pipeline.executors.ray_cluster import check_room
+
+    node = {"Alive": True, "Resources": {"GPU": 8.0, "CPU": 32.0}}
+    gone = {"Alive": False, "Resources": {}}
+    monkeypatch.setattr(ray, "nodes", lambda: [node, gone, node])
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"GPU": 16.0, "CPU": 64.0})
+    wanted = {alias: Resources(**fields) for alias, fields in asked.items()}
+    if told is None:
+        check_room(wanted)
+        return
+    with pytest.raises(PlanError, match=told):
+        check_room(wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -179,6 +180,22 @@ def test_silence_is_an_error_that_names_job_shard_and_engine(
     told = capsys.readouterr().err
     assert "watchdog: job ask, shard 0, engine e" in told
     assert "> hang (" in told  # the stack of what hangs
+
+
+def test_an_engine_that_answers_other_shards_is_not_silent(tmp_path: Path) -> None:
+    looks: list[float] = []
+
+    async def queued(example: Example[Any], ctx: Context) -> list[Candidate]:
+        while len(looks) < 60:  # others are answered meanwhile
+            looks.append(time.monotonic())
+            worker.engines["e"]._heard = time.monotonic()  # type: ignore[attr-defined]
+            await asyncio.sleep(0.02)
+        return candidate(example, ctx)
+
+    worker, store = work(tmp_path, queued, "e", watchdog_s=0.1)
+    run(worker)
+    assert looks[-1] - looks[0] > 0.1
+    assert store.done("ask") == {0}
 
 
 def test_cancelling_a_shard_cancels_its_prompts(tmp_path: Path) -> None:

@@ -72,6 +72,16 @@ def test_every_job_and_engine_that_a_page_shows_is_one(name: str) -> None:
             stage_class(fields["stage"]).model_validate(given)
 
 
+@pytest.mark.parametrize("name", sorted(p.name for p in (ROOT / "docs").glob("*.md")))
+def test_a_page_holds_no_placeholder_and_every_file_that_it_includes_is_there(name: str) -> None:
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert re.findall(r"@[A-Z]{3,}@", text) == []
+    marked = [line for line in text.splitlines() if re.search(r"--\s*8\s*<", line)]
+    included = re.findall(r'^--8<-- "(.+)"$', text, re.MULTILINE)
+    assert len(included) == len(marked)
+    assert [file for file in included if not (ROOT / file).is_file()] == []
+
+
 def test_every_page_stands_once_in_the_navigation(site: Path) -> None:
     config = yaml.safe_load((site / "mkdocs.yml").read_text())
     listed = list(_pages(config["nav"]))

@@ -449,6 +449,10 @@ async def test_a_server_that_scores_another_number_of_steps_costs_that_answer(se
         ({"model": "m"}, "either base_url or base_url_env"),
         ({"model": "m", "base_url": "localhost:8000"}, "base_url holds no address"),
         ({"model": "m", "base_url": "https://user:pass@h/v1"}, "base_url holds a password, which the run would store"),
+        ({"model": "m", "base_url": "https://user:pa/ss@h/v1"}, "base_url holds a password, which the run would store"),
+        ({"model": "m", "base_url": "http://h:PORT/v1"}, "base_url holds no address"),
+        ({"model": "m", "base_url": "http://h:70000/v1"}, "base_url holds no address"),
+        ({"model": "m", "base_url": "http://[::1/v1"}, "base_url holds no address"),
         ({"model": "m", "base_url_env": "NO_SUCH_VARIABLE"}, "environment variable NO_SUCH_VARIABLE holds no address"),
         (
             {"model": "m", "base_url": "http://h/v1", "api_key_env": "NO_SUCH_VARIABLE"},
@@ -490,3 +494,11 @@ def test_identity_is_what_answers_and_not_where_it_is() -> None:
     b = Openai(model="m", base_url_env="URL", timeout_s=5, api_key_env="KEY").identity()
     assert a == b
     assert a != Openai(model="other", base_url="http://a/v1").identity()
+
+
+def test_nothing_of_an_address_in_the_environment_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("URL", f"https://user:{SECRET}/x@host/v1")
+    with pytest.raises(PlanError, match="environment variable URL holds no address") as caught:
+        Openai(model="m", base_url_env="URL").check()
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None

@@ -47,3 +47,10 @@ async def test_an_answer_that_ended_by_itself_is_one() -> None:
     calls = Bare(Ending("stop", "length"))
     assert [s.finish_reason for s in (await calls.ask([1, 2], None)).outputs] == ["stop", "length"]
     assert (calls.stats["requests"], calls.stats["tokens"]) == (1, 2)
+
+
+async def test_a_call_that_comes_after_the_engine_was_closed_meets_a_dead_engine() -> None:
+    calls = Bare(None)
+    with pytest.raises(EngineDied, match="vLLM on m has ended"):
+        await calls.ask([1, 2], None)
+    assert calls._in_flight == 0
