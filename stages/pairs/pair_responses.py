@@ -35,6 +35,8 @@ from stages.pairs.truncation import TrainingLength, training_length
 class PairResponses(Stage):
     """Picks chosen and rejected answers. Every pair it considers is kept, or refused with a reason that is counted.
 
+    Rewards and `combine: rank` order a pool and say of no answer how good it is: such pairs have scores (1 and 0) only
+    where a check decided.
     Counts: `kept`, `refused:<reason>` (with a reject row), `over_cap`, `dropped:<reason>` (candidates),
     `no_pair:<reason>` (prompts), `warned:deviations_of_fewer_than_20` (prompts; max_vs_mu_ksigma is best_worst there).
     """
