@@ -196,7 +196,7 @@ class Pair(Record, frozen=True, kw_only=True):
     rater: Rater | None = None
     history_pair_ids: tuple[str, ...] | None = None
     label_source: str  # checker, verifier, human, votes, judge, rm, construction, given
-    chosen_score: float | None = None
+    chosen_score: float | None = None  # how good the answer is by itself; None where only the better one is known
     rejected_score: float | None = None
     score_gap: float | None = None
     margin_logit: float | None = None  # logits, None unless calibrated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
@@ -23,6 +24,8 @@ class Balance(DatasetStage):
     The caps of a prompt keep the clearest pairs; those of models and kinds, the length and the mixture draw by the
     run's seed, so that they change no other share. Groups are kept or dropped whole.
     """
+
+    version: ClassVar[int] = 2
 
     per_prompt_and_kind: int | None = Field(4, ge=1)  # of a base prompt
     per_prompt: int | None = Field(12, ge=1)

@@ -27,6 +27,7 @@ class Dedup(DatasetStage):
     drop near-duplicate prompts; after, it looks at the pairs too.
     """
 
+    version: ClassVar[int] = 2
     where_made: ClassVar[frozenset[type[Record]]] = frozenset({Pair})
 
     threshold: float = Field(0.8, gt=0, le=1)  # Jaccard similarity of runs of five characters

@@ -55,7 +55,8 @@ def _noted(pair: Pair, cluster: str | None) -> Noted:
     chosen, rejected = _arm(pair, True), _arm(pair, False)
     if chosen == rejected:  # arms that differ in white space alone
         chosen, rejected = repr(pair.chosen_messages), repr(pair.rejected_messages)
-    gap = pair.strength if pair.strength is not None else pair.score_gap
+    sure = None if pair.pref_prob is None else 2 * pair.pref_prob - 1
+    clear = next((found for found in (pair.strength, pair.score_gap, sure) if found is not None), 0.0)
     return Noted(
         shard=-1,
         prompt_id=pair.prompt_id,
@@ -68,7 +69,7 @@ def _noted(pair: Pair, cluster: str | None) -> Noted:
         models=f"{_model(pair.chosen_gen)} > {_model(pair.rejected_gen)}",
         rater=pair.rater.rater_id if pair.rater else "",
         authority=AUTHORITY.index(pair.label_source) if pair.label_source in AUTHORITY else len(AUTHORITY),
-        strength=abs(gap or 0.0),
+        strength=abs(clear),
         winner=digest(pair.context_id or "", chosen),
         loser=digest(pair.context_id or "", rejected),
         chosen_text=digest(spaced((pair.assistant_prefix or "") + _said(pair.chosen_messages))),

@@ -16,7 +16,7 @@ from stages.exports.arms import Conversation, asked, check_text
 from stages.exports.formats import PROMPTED, Format
 from stages.exports.step_texts import delimiters_of, whole_steps
 from stages.exports.wanted import Given
-from stages.pairs.tree_pairs import really_ended
+from stages.pairs.finished import really_ended
 from stages.sources import imports as back
 from stages.sources.columns import Row
 

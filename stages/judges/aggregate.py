@@ -26,9 +26,11 @@ from stages.judges.labels import FLIP_CONFIDENCE, TIE_DELTA
 from stages.judges.panel import Rules
 from stages.judges.preferences import Preferences, prefer
 from stages.judges.relabel import Bar, look_again
+from stages.judges.scores import candidate_scores
 from stages.judges.worth import distinct, unworthy, usable
-from stages.pairs.build import lineage, pair_ids, response_pair
+from stages.pairs.build import lineage, pair_ids, response_pair, score_columns
 from stages.pairs.gate import Arm, Bounds, Gate, Refusal, why_refused
+from stages.pairs.pool import rated
 from stages.pairs.select import Choice, Pool, Proposal, Scored, StrategyName, propose, rank
 from stages.pairs.truncation import TrainingLength, training_length
 
@@ -48,10 +50,12 @@ class Aggregate(Stage):
     cascade: jobs, the cheapest judge first: of those that were asked about a pair only the last is heard. `signals` says
     which it was, and the count `decided:<judge>` how often.
     ambiguous: pairs without a clear preference become rejects, or stay with `ambiguous` set.
-    Pairs across a cycle of preferences are never made. Counts: `kept`, `flipped`, `ambiguous`, `passed` (pairs of steps,
+    Pairs across a cycle of preferences are never made. `chosen_score` and `rejected_score` are what checks and ratings say
+    of each answer by itself; who won a comparison has none. Counts: `kept`, `flipped`, `ambiguous`, `passed` (pairs of steps,
     which no judge of answers can check), `refused:<reason>`, `dropped:<reason>` (candidates), `no_pair:<reason>`.
     """
 
+    version: ClassVar[int] = 2
     not_identity: ClassVar[frozenset[str]] = frozenset({"calibration"})
 
     relabel: bool = False
@@ -111,16 +115,17 @@ class Aggregate(Stage):
         if self.relabel:
             texts = {c.candidate_id: c.text for c in candidates}
             return [self._look_again(pair, found, texts, ctx) for pair in example.pairs]
-        return self._choose(example.prompt, candidates, found, unworthy(judgments, self.min_chosen), ctx)
+        return self._choose(example.prompt, candidates, found, judgments, ctx)
 
     def _choose(
         self,
         prompt: Prompt,
         candidates: Sequence[Candidate],
         found: Preferences,
-        bad: Mapping[str, Refusal],
+        judgments: Sequence[Judgment],
         ctx: Context,
     ) -> list[Pair | Reject]:
+        bad, ratings = unworthy(judgments, self.min_chosen), candidate_scores(judgments)
         by_id = {c.candidate_id: c for c in candidates}
         scored = [Scored(c.candidate_id, c.text, float(found.scores[found.places[c.candidate_id]])) for c in candidates]
         pool = rank(scored, ctx.run_seed, prompt.prompt_id)
@@ -147,6 +152,7 @@ class Aggregate(Stage):
                 for signal in label["signals"]:
                     ctx.count(f"decided:{signal.judge}")
             label |= {"label_source": "verifier", "dominance": "checker"} if found.decided[i, j] else _source(found)
+            label |= score_columns(rated(*[ratings.get(c.candidate_id) for c in arms]))
             kept.append(self._pair(prompt, arms, pool, proposal, label, ctx))
         if not kept:
             ctx.count(f"no_pair:{refused[0].reason if refused else _why_no_pool(candidates)}")
@@ -168,10 +174,8 @@ class Aggregate(Stage):
     def _pair(
         self, prompt: Prompt, arms: Sequence[Candidate], pool: Pool, p: Proposal, label: dict[str, Any], ctx: Context
     ) -> Pair:  # fmt: skip
-        scores = [pool.entries[at].score for at in p[:2]]
         return response_pair(
             self.strategy, prompt, *arms,
-            chosen_score=scores[0], rejected_score=scores[1], score_gap=p.gap,
             selection=Selection(
                 self.strategy, len(pool.entries), p.chosen + 1, p.rejected + 1, pool.mean, pool.std,
                 pool.z(p.chosen), pool.z(p.rejected), self._params_json,

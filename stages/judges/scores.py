@@ -40,6 +40,7 @@ class CandidateScore(Struct, frozen=True, gc=False):
     """All that judges said about one candidate.
 
     value: weighted mean of the normalized aspect scores, on [0, 1]; None when fewer than half of the weights answered.
+    absolute: it says how good the answer is, not only how it compares with the others of its prompt, as a reward does.
     outcome: what deterministic checks found; None when none decided or they disagree. n_ok and n_failed count
     judgments of both sorts; `na` (no reference, aspect does not apply) is neither.
     """
@@ -49,6 +50,7 @@ class CandidateScore(Struct, frozen=True, gc=False):
     scores: tuple[AspectScore, ...]
     n_ok: int
     n_failed: int
+    absolute: bool = True
 
 
 class _Scale(NamedTuple):
@@ -160,6 +162,10 @@ def _score(tally: _Tally, scales: Mapping[Source, _Scale], shares: Mapping[Sourc
         scores,
         tally.ok,
         tally.failed,
+        all(
+            math.isfinite(s.scale_max - s.scale_min) or not shares[source]
+            for source, s in zip(tally.samples, scores, strict=True)
+        ),
     )
 
 

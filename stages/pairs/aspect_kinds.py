@@ -124,14 +124,13 @@ def by_paraphrase(
     if votes[0] < votes[1]:
         arms, votes = arms[::-1], votes[::-1]
     n = sum(votes) + skipped
-    scores = votes[0] / n, votes[1] / n
     filters = (
         FilterResult("paraphrase", True, float(same), float(least[0])),
         FilterResult("vote_margin", True, float(votes[0] - votes[1]), float(least[1])),
     )
-    draft = Draft(_plain(arms[0]), _plain(arms[1]), None, None, "human", filters, scores, dominance="votes")
+    draft = Draft(_plain(arms[0]), _plain(arms[1]), None, None, "human", filters, dominance="votes")
     return draft, {
-        "votes": Votes(votes[0], votes[1], skipped), "agreement": scores[0],
+        "votes": Votes(votes[0], votes[1], skipped), "agreement": votes[0] / n,
         "pref_prob": (votes[0] + skipped / 2 + 0.5) / (n + 1),
     }  # fmt: skip
 

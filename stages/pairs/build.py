@@ -94,6 +94,14 @@ def score_rows(chosen: Sequence[AspectScore], rejected: Sequence[AspectScore]) -
     ])  # fmt: skip
 
 
+def score_columns(scores: tuple[float, float] | None) -> dict[str, Any]:
+    """The scores of both arms, which say how good each is, not only which is the better one: KTO, UltraFeedback and NeMo
+    take them so. Nothing where they are not known or do not speak for the label; a gap is above 0 (spec pairs I6)."""
+    if scores is None or scores[0] <= scores[1]:
+        return {}
+    return {"chosen_score": scores[0], "rejected_score": scores[1], "score_gap": scores[0] - scores[1]}
+
+
 def dominance(chosen: CandidateScore, rejected: CandidateScore) -> str:
     """`scalar` for one score per arm; `strict_pareto` when no common aspect of a judge is worse and one is better."""
     if max(len(chosen.scores), len(rejected.scores)) <= 1:

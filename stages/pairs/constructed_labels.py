@@ -19,12 +19,16 @@ Scores = Mapping[str, CandidateScore]
 
 
 class Labelled(NamedTuple):
-    """Better and worse arm, who says so, their scores on [0, 1] where they have any, and what was measured for it."""
+    """Better and worse arm, who says so, their scores on [0, 1] where they have any, and what was measured for it.
+
+    absolute: the scores say how good each answer is, not only which is the better one.
+    """
 
     duel: Duel
     source: str
     scores: tuple[float, float] | None = None
     filters: tuple[FilterResult, ...] = ()
+    absolute: bool = True
 
     @property
     def gap(self) -> float | None:
@@ -38,7 +42,7 @@ def by_construction(duel: Duel, scores: Scores, found: Evidence) -> Labelled:
     if found.decided:
         values = (1.0, 0.0)
     agree = values is not None and values[0] - values[1] > EPSILON
-    return Labelled(duel, "construction", values if agree else None)
+    return Labelled(duel, "construction", values if agree else None, absolute=found.decided or _absolute(duel, scores))
 
 
 def by_score(duel: Duel, scores: Scores, min_margin: float) -> Labelled:
@@ -61,7 +65,8 @@ def by_score(duel: Duel, scores: Scores, min_margin: float) -> Labelled:
         raise Rejected(reason, f"the scores are {values[0]:.4g} and {values[1]:.4g}")
     if values[0] < values[1]:
         duel, values = duel[::-1], values[::-1]
-    return Labelled(duel, "judge", values, (FilterResult("margin", True, gap, min_margin),))
+    margin = FilterResult("margin", True, gap, min_margin)
+    return Labelled(duel, "judge", values, (margin,), _absolute(duel, scores))
 
 
 def by_gain(duel: Duel, scores: Scores, z: float, min_probes: int) -> Labelled:
@@ -98,6 +103,10 @@ def _gain(score: CandidateScore | None) -> AspectScore | None:
 def _values(duel: Duel, scores: Scores) -> tuple[float, float] | None:
     one, other = [s.value if (s := scores.get(c.candidate_id)) else None for c in duel]
     return None if one is None or other is None else (one, other)
+
+
+def _absolute(duel: Duel, scores: Scores) -> bool:
+    return all(s.absolute for c in duel if (s := scores.get(c.candidate_id)))
 
 
 def evidence_columns(found: Evidence) -> dict[str, Any]:

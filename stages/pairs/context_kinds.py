@@ -53,7 +53,7 @@ RULES: Mapping[str, Rules] = {
 
 
 class Draft(NamedTuple):
-    """A pair that holds, before it is a row."""
+    """A pair that holds, before it is a row. scores: how good each answer is; belief: that one is better than the other."""
 
     chosen: Sided
     rejected: Sided
@@ -104,8 +104,7 @@ def _draft(
     if rules.required and belief is None and effect is None:
         raise Rejected("unconfirmed", f"nothing says which answer is better in context {role}")
     source = "construction" if belief is None else "judge"
-    scores = (belief.p, 1 - belief.p) if belief else None
-    return Draft(chosen, rejected, context, role, source, tuple(filters), scores, belief)
+    return Draft(chosen, rejected, context, role, source, tuple(filters), None, belief)
 
 
 def _at_least(name: str, p: float, least: float) -> FilterResult:

@@ -15,7 +15,7 @@ from pipeline import ids
 from pipeline.pair import Pair
 from pipeline.records import Prompt
 from stages.contexts.conditions import context_id, in_context
-from stages.pairs.build import response_pair
+from stages.pairs.build import response_pair, score_columns
 from stages.pairs.context_kinds import Draft
 from stages.pairs.gate import Bounds, Gate, passed_filters
 
@@ -29,11 +29,9 @@ def conditional_pair(kind: str, prompt: Prompt, draft: Draft, gate: Gate, **colu
             prompt, messages=messages, prompt_id=ids.prompt_id(messages), context_id=context_id(draft.context)
         )
     chosen, rejected = draft.chosen.candidate, draft.rejected.candidate
-    if draft.scores:
-        better, worse = draft.scores
-        columns |= {"chosen_score": better, "rejected_score": worse, "score_gap": better - worse}
+    columns |= score_columns(draft.scores)
     if (belief := draft.belief) is not None:
-        columns |= {"n_judges": belief.n_judges, "position_consistent": belief.consistent}
+        columns |= {"pref_prob": belief.p, "n_judges": belief.n_judges, "position_consistent": belief.consistent}
     if draft.dominance:
         columns["dominance"] = draft.dominance
     roles = {"chosen": draft.chosen.role, "rejected": draft.rejected.role}

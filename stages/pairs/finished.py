@@ -45,13 +45,20 @@ class FinishedTree:
             path.pop()
         return path
 
-    def continuation(self, node: Node, right: bool) -> list[Node] | None:
-        """From `node` to an end: the right one with the highest mean Q, or the wrong one with the lowest; None."""
+    def continuation(self, node: Node, right: bool, whole: bool = False) -> list[Node] | None:
+        """From `node` to an end: the right one with the highest mean Q, or the wrong one with the lowest; None.
+
+        whole: only ends that the policy set itself. A cut answer may be decided, too: a right one that went on behind
+        its marked answer, a wrong one that never came to an answer.
+        """
         depth = node.depth - 1
         found = [
             (mean_q(path[depth:]), end.node_id, path[depth:])
             for end, path in self.ends
-            if outcome(end) == (1 if right else -1) and len(path) > depth and path[depth] is node
+            if outcome(end) == (1 if right else -1)
+            and len(path) > depth
+            and path[depth] is node
+            and (really_ended(end) or not whole)
         ]
         if not found:
             return None
@@ -83,9 +90,19 @@ def outcome(node: Node) -> int:
     return node.correct - node.wrong if node.is_terminal else 0
 
 
+def really_ended(node: Node) -> bool:
+    """Whether the policy itself ended the answer here; only then does an end-of-sequence token belong behind it."""
+    return node.is_terminal and node.finish_reason == "eos"
+
+
 def mean_q(path: Sequence[Node]) -> float:
     """Mean Q over the steps of a path."""
     return math.fsum([node.q for node in path]) / len(path)
+
+
+def by_outcome(end: int, value: float) -> float:
+    """(2 outcome + value) / 3, value on [-1, 1]: any right end stands above any wrong one, equals by their value."""
+    return (2 * end + max(-1.0, min(1.0, value))) / 3
 
 
 def score(node: Node, name: ScoreName) -> float | None:

@@ -72,13 +72,17 @@ class Evidence:
         }
 
     def gold(self, group: Sequence[Judgment], source: Gold, min_agreement: float) -> Known | None:
-        """The right score of an input; None where it is not known, or no score of the scale is nearest."""
+        """The right score of an input; None where it is not known, or no score of the scale is nearest.
+
+        Which criteria of a checklist an answer meets follows neither from its being right nor from a score of all of it:
+        a right one has no false equation, and may be as long as a wrong one.
+        """
         if source == "majority":
             return majority([j.value for j in group], min_agreement)
         known: Mapping[str, float] = self._outcomes if source == "outcome" else self._scores
         one, who = group[0], group[0].cand_ids
         if one.mode != "pairwise":
-            if source == "pairs" or who[0] not in known:
+            if source == "pairs" or one.mode == "criterion" or who[0] not in known:
                 return None
             if source == "outcome" and not known[who[0]]:
                 return Known(one.scale_min, middle=(one.scale_min + one.scale_max) / 2)

@@ -7,16 +7,15 @@ from typing import ClassVar
 from pipeline import ids
 from pipeline.stage import Context, Example, Stage
 from pipeline.tree import Node, Thumb, Tree
-from stages.pairs.finished import FinishedTree, finished_trees, text_of, tokens_of
+from stages.pairs.finished import FinishedTree, finished_trees, really_ended, text_of, tokens_of
 from stages.pairs.step_labels import Unpaired, unpaired
 from stages.pairs.step_rules import StepRule
-from stages.pairs.tree_pairs import really_ended
 
 
 class LabelUnpaired(StepRule, Stage):
-    """Every step whose score is at least half a margin away from the middle. Counts: `up`, `down`, `undecided`."""
+    """Every step whose score is at least half a margin away from the middle of its scale. Counts: `up`, `down`, `undecided`."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     async def process(self, example: Example[Tree | Node], ctx: Context) -> list[Thumb]:
         """The steps of one prompt, tree by tree in order of their parents."""

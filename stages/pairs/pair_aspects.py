@@ -54,7 +54,7 @@ class PairAspects(Stage):
     kept with the flag `citation_count_confound`. `ext_json.factors` of the last two: in what else the arms differ.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     where_made: ClassVar[frozenset[type[Record]]] = frozenset({Judgment})
 
     kind: Literal["multi_aspect", "paraphrase_style", "citation_support"]

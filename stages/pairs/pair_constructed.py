@@ -31,7 +31,7 @@ from pipeline.records import Candidate, Judgment, Prompt, Record, Reject
 from pipeline.stage import Context, Example, Stage
 from pipeline.tokenizer import check_tokenizer
 from stages.judges.scores import AspectScore, candidate_scores
-from stages.pairs.build import CODE_VERSION, pair_ids, response_pair, score_rows
+from stages.pairs.build import CODE_VERSION, pair_ids, response_pair, score_columns, score_rows
 from stages.pairs.chosen_side import chosen_refusal
 from stages.pairs.confirmation import check_confirmed, evidence
 from stages.pairs.constructed_labels import (
@@ -70,7 +70,7 @@ class PairConstructed(Stage):
     (prompts), `confirmed` and `not_confirmed` (of the pairs that judges or checks said anything about).
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     where_made: ClassVar[frozenset[type[Record]]] = frozenset({Judgment})
 
     kind: Kind
@@ -167,9 +167,7 @@ class PairConstructed(Stage):
         return response_pair(
             self.kind, prompt, chosen, rejected,
             label_source=label.source,
-            chosen_score=label.scores[0] if label.scores else None,
-            rejected_score=label.scores[1] if label.scores else None,
-            score_gap=label.gap,
+            **score_columns(label.scores if label.absolute else None),
             filters=passed.filters,
             lineage=Lineage(
                 ctx.run, "pair_constructed", str(self.version), CODE_VERSION, ctx.fingerprint, ctx.run_seed,

@@ -56,7 +56,7 @@ class PairContexts(Stage):
     `over_cap`, `duplicate`, `no_pair`.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     where_made: ClassVar[frozenset[type[Record]]] = frozenset({Judgment})
 
     kind: Kind

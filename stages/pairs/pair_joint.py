@@ -47,7 +47,7 @@ class PairJoint(JudgeCalls, Stage):
     prompt is as well, so that both should be alike. Counts: `kept`, `refused:<reason>`.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     template_variables: ClassVar[frozenset[str]] = frozenset(
         {"prompt_a", "response_a", "prompt_b", "response_b", "reason"}
     )
@@ -136,7 +136,7 @@ class PairJoint(JudgeCalls, Stage):
         p = max(p, 1 - p)
         return joint_pair(
             "joint", example.prompt, (better, worse),
-            label_source="judge", chosen_score=p, rejected_score=1 - p, score_gap=2 * p - 1, position_consistent=True,
+            label_source="judge", pref_prob=p, position_consistent=True,
             n_judges=1, filters=(FilterResult("both_orders", True, p, 0.5),),
             lineage=Lineage(
                 ctx.run, "pair_joint", str(self.version), CODE_VERSION, ctx.fingerprint, ctx.run_seed,

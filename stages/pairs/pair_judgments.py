@@ -45,14 +45,15 @@ class PairJudgments(Stage):
     gold: where the right score comes from. `outcome`: a candidate that a check found right should get the highest score,
     a wrong one a score below the middle rather than one above it, and the right of two be preferred. `scores`: of the
     source, on the judge's scale. `pairs`: of the source or of people, for judgments of two responses. `majority`: the
-    judge's own most frequent score, where at least `min_agreement` of its judgments agree (flag `majority_gold`).
+    judge's own most frequent score, where at least `min_agreement` of its judgments agree (flag `majority_gold`). It alone
+    says anything of the criteria of a checklist.
     min_gap: how far off a rejected score is at least, in points; of two responses and of yes or no any wrong one.
     recompute: a right score behind a false equation is not chosen, be it only quoted.
     max_pairs: per input.
     Counts: `kept`, `over_cap`, `no_pair:<no_gold | all_right | all_wrong | unread | false_equation>` (inputs).
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     judges: tuple[str, ...] = ()
     gold: Gold = "outcome"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from pydantic import Field
@@ -21,12 +21,13 @@ from stages.pairs.build import (
     lineage,
     pair_ids,
     response_pair,
+    score_columns,
     score_rows,
     spreads,
 )
 from stages.pairs.difficulty import with_difficulty
 from stages.pairs.gate import Arm, Bounds, Gate, Refusal, passed_filters, why_refused
-from stages.pairs.pool import Combine, Entry, OutcomeRule, Rules, usable
+from stages.pairs.pool import Combine, Entry, OutcomeRule, Rules, absolute_scores, usable
 from stages.pairs.select import Choice, Pool, Proposal, Scored, StrategyName, propose, rank
 from stages.pairs.truncation import TrainingLength, training_length
 
@@ -34,9 +35,13 @@ from stages.pairs.truncation import TrainingLength, training_length
 class PairResponses(Stage):
     """Picks chosen and rejected answers. Every pair it considers is kept, or refused with a reason that is counted.
 
+    Rewards and `combine: rank` order a pool and say of no answer how good it is: such pairs have scores (1 and 0) only
+    where a check decided.
     Counts: `kept`, `refused:<reason>` (with a reject row), `over_cap`, `dropped:<reason>` (candidates),
     `no_pair:<reason>` (prompts), `warned:deviations_of_fewer_than_20` (prompts; max_vs_mu_ksigma is best_worst there).
     """
+
+    version: ClassVar[int] = 2
 
     strategy: StrategyName = "best_worst"
     min_margin: float = Field(0.1, ge=0, le=1)  # least score gap, on [0, 1]
@@ -127,9 +132,7 @@ class PairResponses(Stage):
         return response_pair(
             self.strategy, prompt, chosen.candidate, rejected.candidate,
             label_source="verifier" if decided else "judge",
-            chosen_score=chosen.score,
-            rejected_score=rejected.score,
-            score_gap=p.gap,
+            **score_columns(absolute_scores(chosen, rejected, self._rules)),
             dominance="checker" if decided else dominance(chosen.detail, rejected.detail),
             scores=score_rows(chosen.detail.scores, rejected.detail.scores),
             selection=Selection(

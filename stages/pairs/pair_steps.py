@@ -23,7 +23,7 @@ class PairSteps(StepRule, SegmentRules, Stage):
     `no_pair:<reason>` (of trees).
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     alpha: Literal["beta", "visits"] = "beta"
 

@@ -22,7 +22,7 @@ class PairTrajectories(TrajectoryRule, Stage):
     all_wrong, unsound, all_refused).
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     async def process(self, example: Example[Tree | Node], ctx: Context) -> list[Pair | Reject]:
         """The pairs of one prompt, tree by tree, each tree's refused ones behind them."""

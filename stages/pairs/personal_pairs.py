@@ -50,8 +50,7 @@ def personal(own: Sided, generic: Sided, evidence: Evidence, tau: float, min_con
             raise Rejected(why, f"P(personal is better) is {belief.p:.3f}, {min_confirm:g} is wanted")
         filters.append(FilterResult("with_context", True, belief.p, min_confirm))
     filters += _effects(names, context, belief, evidence)
-    scores = scores or ((belief.p, 1 - belief.p) if belief else None)
-    source = "judge" if scores else "construction"
+    source = "judge" if scores or belief else "construction"
     return Draft(own, generic, context, None, source, tuple(filters), scores, belief, dominance)
 
 

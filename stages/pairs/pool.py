@@ -104,6 +104,30 @@ def _with_outcome(value: float | None, outcome: bool | None, rule: OutcomeRule) 
     return 0.55 + 0.45 * value if outcome else 0.45 * value
 
 
+def absolute_scores(chosen: Entry, rejected: Entry, rules: Rules) -> tuple[float, float] | None:
+    """Both scores where they say how good each answer is; where they only tell the better one of the pool (rewards,
+    `combine: rank`), what a check decided; None without."""
+    ranked = rules.combine == "rank" and (chosen.by_judge or rejected.by_judge)
+    if chosen.detail.absolute and rejected.detail.absolute and not ranked:
+        return chosen.score, rejected.score
+    decided = rules.outcome != "ignore" and chosen.outcome is True and rejected.outcome is False
+    return (1.0, 0.0) if decided else None
+
+
+def rated(chosen: CandidateScore | None, rejected: CandidateScore | None) -> tuple[float, float] | None:
+    """The scores that two answers have by themselves, as in a pool: what checks found of both, and ratings; None where
+    either has none of what the other has."""
+    if chosen is None or rejected is None or (chosen.outcome is None) != (rejected.outcome is None):
+        return None
+    values = [score.value if score.absolute else None for score in (chosen, rejected)]
+    if None in values:
+        values = [None, None]
+        if chosen.outcome is None:
+            return None
+    found = [_with_outcome(v, s.outcome, "first") for v, s in zip(values, (chosen, rejected), strict=True)]
+    return found[0], found[1]
+
+
 def _by_judge(scores: Sequence[AspectScore], weights: Mapping[str, float]) -> dict[str, float]:
     sums: dict[str, tuple[float, float]] = {}
     for score in scores:

@@ -49,7 +49,7 @@ def segment(tree: FinishedTree, pair: StepPair, form: Form) -> Segment | None:
     chosen, rejected = tree.nodes[pair.chosen], tree.nodes[pair.rejected]
     arms: list[list[Node] | None] = [[chosen], [rejected]]
     if form == "rollout":
-        arms = [tree.continuation(chosen, True), tree.continuation(rejected, False)]
+        arms = [_rollout(tree, chosen, True), _rollout(tree, rejected, False)]
     elif form == "chain":
         arms = [_chain(tree, chosen), _chain(tree, rejected)]
     if arms[0] is None or arms[1] is None:
@@ -59,6 +59,11 @@ def segment(tree: FinishedTree, pair: StepPair, form: Form) -> Segment | None:
     if chosen.is_finish and rejected.is_finish and outcome(chosen) > 0 > outcome(rejected):
         reach = "rollout" if len(prefix) > len(tree.history(chosen)) else "trajectory"
     return Segment(pair, reach, tuple(prefix), tuple(arms[0]), tuple(arms[1]))
+
+
+def _rollout(tree: FinishedTree, node: Node, right: bool) -> list[Node] | None:
+    """To an end that the policy set, which every trainer can read; else to one where it was cut."""
+    return tree.continuation(node, right, whole=True) or tree.continuation(node, right)
 
 
 def _chain(tree: FinishedTree, node: Node) -> list[Node]:
@@ -89,7 +94,7 @@ Said = dict[tuple[str, str], bool]  # (text of the prefix, text of the arm) -> w
 def keep(tree: FinishedTree, proposed: Iterable[StepPair], rules: SegmentRules, said: Said) -> Kept:
     """Filters and caps. `said`: what the pairs of this prompt said so far; what is kept is added to it.
 
-    Reasons: no_continuation, identical_text, too_similar, length_ratio, contradiction. Caps: per_parent, per_depth,
+    Reasons: no_continuation, wrong_end, identical_text, too_similar, length_ratio, contradiction. Caps: per_parent, per_depth,
     per_tree.
     """
     kept = Kept([], [], {})
@@ -118,6 +123,8 @@ def _contradicts(found: Segment, said: Said) -> bool:
 
 
 def _refusal(found: Segment, rules: SegmentRules) -> str | None:
+    if outcome(found.chosen[-1]) < 0 < outcome(found.rejected[-1]):
+        return "wrong_end"  # steps that looked better, of a chain that came out wrong, over one that came out right
     a, b = text_of(found.chosen), text_of(found.rejected)
     shorter, longer = sorted((len(a.strip()), len(b.strip())))
     if same_text(a, b):

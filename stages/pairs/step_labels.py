@@ -62,7 +62,7 @@ def agreed(labels: StepLabels, judged_error: int | None) -> StepLabels:
 
 
 class Unpaired(NamedTuple):
-    """One step with a thumb up or down; weight: how far its score lies from the middle."""
+    """One step with a thumb up or down; weight: how far its score lies from the middle, 1 for certain right or wrong."""
 
     node_id: int
     label: bool
@@ -70,11 +70,14 @@ class Unpaired(NamedTuple):
 
 
 def unpaired(tree: FinishedTree, rule: StepRule) -> list[Unpaired]:
-    """Every eligible node whose score is at least half a margin away from 0; of a turn tree those of the first turn."""
+    """Every eligible node whose score is at least half a margin away from the middle of its scale; of a turn tree those of
+    the first turn. So steps with different thumbs differ by the margin, in units of the score, as pairs do."""
+    middle = 0.5 if rule.score == "mc" else 0.0
     made = []
     for parent in tree.nodes:
         for node in eligible(tree, parent, rule):
             value = score(node, rule.score)
-            if value is not None and value != 0 and abs(value) >= rule.margin / 2 and not tree.history(node):
-                made.append(Unpaired(node.node_id, value > 0, abs(value)))
+            away = 0.0 if value is None else value - middle
+            if away and abs(away) >= rule.margin / 2 and not tree.history(node):
+                made.append(Unpaired(node.node_id, away > 0, abs(away) / (1 - middle)))
     return made

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline import ids
 from pipeline.tree import Node
 from stages.judges.recompute import all_hold
-from stages.pairs.finished import FinishedTree, common_prefix, mean_q, outcome, text_of
+from stages.pairs.finished import FinishedTree, by_outcome, common_prefix, mean_q, outcome, text_of
 from stages.pairs.segments import Segment
 from stages.pairs.step_rules import StepPair, sound
 
@@ -137,7 +137,7 @@ def ranked_list(tree: FinishedTree, rule: ListRule) -> list[Ranked]:
     lies evenly between. Of a turn tree the answers of the first turn.
     """
     told = [leaf for leaf in first_turn(tree) if outcome(leaf.node) < 0 or trusted(leaf, rule)]
-    scored = [((2 * outcome(leaf.node) + max(-1.0, min(1.0, leaf.mean))) / 3, leaf) for leaf in told]
+    scored = [(by_outcome(outcome(leaf.node), leaf.mean), leaf) for leaf in told]
     scored.sort(key=lambda entry: (-entry[0], entry[1].node.node_id))
     scored = [scored[i] for i in spread(len(scored), rule.max_size)]
     levels = {round(value, 12) for value, _ in scored}

@@ -12,9 +12,20 @@ from pipeline.pair import Generation, Pair, Step
 from pipeline.records import Message, Prompt, Reject
 from pipeline.stage import Context
 from pipeline.tree import Fork, Node
-from stages.pairs.build import lineage
+from stages.pairs.build import lineage, score_columns
 from stages.pairs.confidence import alpha_visits, p_better
-from stages.pairs.finished import FinishedTree, ScoreName, common_prefix, mean_q, score, text_of, tokens_of
+from stages.pairs.finished import (
+    FinishedTree,
+    ScoreName,
+    by_outcome,
+    common_prefix,
+    mean_q,
+    outcome,
+    really_ended,
+    score,
+    text_of,
+    tokens_of,
+)
 from stages.pairs.segments import Segment
 from stages.pairs.step_rules import StepPair
 
@@ -86,15 +97,7 @@ def _label_columns(found: Segment, labelling: Labelling) -> dict[str, Any]:
         "label_source": "verifier" if found.form == "trajectory" or better is not None else "judge",
         "soft_label": None if noise is None else 1.0 - noise,
     }
-    scores = [_unit(path, found.form, labelling) for path in (found.chosen, found.rejected)]
-    if scores[0] is not None and scores[1] is not None:
-        columns |= {"chosen_score": scores[0], "rejected_score": scores[1], "score_gap": scores[0] - scores[1]}
-    return columns
-
-
-def really_ended(node: Node) -> bool:
-    """Whether the policy itself ended the answer here; only then does an end-of-sequence token belong behind it."""
-    return node.is_terminal and node.finish_reason == "eos"
+    return columns | score_columns(_scores(found, labelling))
 
 
 def _turns(prompt: Prompt, prefix: Sequence[Node]) -> tuple[tuple[Message, ...], list[Node]]:
@@ -127,17 +130,26 @@ def _value(path: Sequence[Node], form: str, labelling: Labelling) -> float | Non
     return mean_q(path) if form == "trajectory" else score(path[0], labelling.value_kind)
 
 
-def _unit(path: Sequence[Node], form: str, labelling: Labelling) -> float | None:
-    """The score on [0, 1]; None where it lies off its scale (advantage back-up)."""
-    value = _value(path, form, labelling)
-    if value is None:
-        return None
+def _scores(found: Segment, labelling: Labelling) -> tuple[float, float] | None:
+    """Both scores on [0, 1]; None where one is not known or lies off its scale (advantage back-up).
+
+    Of two decided ends their outcomes come first, as in ranked lists: a wrong answer by good steps is no good answer. It
+    scores at most 1/3, a right one at least 2/3.
+    """
     low, high = {"mc": (0.0, 1.0), "advantage": (-2.0, 2.0)}.get(labelling.value_kind, (-1.0, 1.0))
-    return (value - low) / (high - low) if low <= value <= high else None
+    values = [_value(path, found.form, labelling) for path in (found.chosen, found.rejected)]
+    units = [None if value is None else (value - low) / (high - low) for value in values]
+    ends = [outcome(path[-1]) for path in (found.chosen, found.rejected)]
+    if all(ends):
+        signed = [0.0 if unit is None else 2 * unit - 1 for unit in units]
+        units = [(by_outcome(end, value) + 1) / 2 for end, value in zip(ends, signed, strict=True)]
+    known = [unit for unit in units if unit is not None and 0 <= unit <= 1]
+    return (known[0], known[1]) if len(known) == 2 else None
 
 
 def _tail(tree: FinishedTree, node: Node, right: bool) -> str | None:
-    path = None if node.is_terminal else tree.continuation(node, right)
+    """The way to an end behind an unfinished arm; exports put an end-of-turn token behind it."""
+    path = None if node.is_terminal else tree.continuation(node, right, whole=True)
     return text_of(path[1:]) if path else None
 
 

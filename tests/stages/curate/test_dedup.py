@@ -66,6 +66,14 @@ def test_a_pair_that_says_the_same_is_dropped_and_the_clearer_one_stays() -> Non
     assert found.of(pairs[0].pair_id).reason == "exact_duplicate"
 
 
+def test_a_pair_without_scores_is_as_clear_as_it_is_likely() -> None:
+    prompt = prompt_of("2+2?")
+    pairs = [pair_of(prompt, "4", "5", pref_prob=0.7), pair_of(prompt, "4", " 5\n", pref_prob=0.95)]
+    found = decided(Dedup(), [Example(prompt, pairs=pairs)])
+    assert found.of(pairs[0].pair_id).reason == "exact_duplicate"
+    assert found.of(pairs[1].pair_id).keep
+
+
 @pytest.mark.parametrize(("first", "second"), [(a, b) for a in AUTHORITY for b in AUTHORITY])
 def test_of_opposite_labels_the_better_authority_stays_and_equal_ones_fall(first: str, second: str) -> None:
     prompt = prompt_of("2+2?")

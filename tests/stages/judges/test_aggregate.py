@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ from stages.judges.aggregate import Aggregate
 from stages.judges.calibration_file import Calibration, GoldItems, JudgeCalibration
 from stages.judges.swap import sigmoid
 from stages.pairs.build import response_pair
+from tests.stages.exports.example_rows import exported
 
 MESSAGES = (Message("user", "Which is best?"),)
 PROMPT = Prompt(ids.prompt_id(MESSAGES), ids.prompt_id(MESSAGES), MESSAGES)
@@ -155,6 +158,37 @@ async def test_the_better_of_two_bad_answers_is_refused_where_a_least_score_is_s
     assert "has the score 0.500, below 0.75" in reject.detail
     unscored = [*compared("c0", "c1", 0.9), rated("c0", None), rated("c1", 1.0)]
     assert len((await aggregate(unscored, min_chosen=0.75))[0]) == 1  # what failed is not low
+
+
+def scored(rows: list[Judgment]) -> tuple[float | None, float | None, float | None]:
+    """Both scores and their gap."""
+    (pair,), _, _ = asyncio.run(aggregate(rows))
+    assert pair.selection is not None
+    assert pair.selection.chosen_rank == 1
+    return pair.chosen_score, pair.rejected_score, pair.score_gap
+
+
+def test_who_loses_a_comparison_is_not_thereby_bad() -> None:
+    rows = [*compared("c0", "c1", 0.9), verified("c0", True), verified("c1", True)]
+    (pair,), _, _ = asyncio.run(aggregate(rows))
+    assert pair.pref_prob == pytest.approx(0.9)
+    assert scored(rows) == scored(compared("c0", "c1", 0.9)) == (None, None, None)
+    for name, options in (("trl-kto", {}), ("ultrafeedback-binarized", {}), ("nemo-aligner", {"scores": True})):
+        assert exported(Example(PROMPT, pairs=[pair]), format=name, **options).reasons == ["no_scores"]
+
+
+def test_scores_are_what_ratings_and_checks_say_of_each_answer_by_itself() -> None:
+    preferred = compared("c0", "c1", 0.9)
+    ratings = [rated("c0", 4.0), rated("c1", 3.0)]
+    assert scored([*preferred, *ratings]) == (0.75, 0.5, 0.25)
+    both_right = [verified("c0", True), verified("c1", True)]
+    assert scored([*preferred, *ratings, *both_right]) == pytest.approx((0.55 + 0.45 * 0.75, 0.55 + 0.45 * 0.5, 0.1125))
+    assert scored([*preferred, *preferred, rated("c0", 3.0), rated("c1", 3.0)]) == (None, None, None)
+    assert scored([verified("c0", True), verified("c1", False)]) == (1.0, 0.0, 1.0)
+    assert scored([*preferred, verified("c0", True)]) == (None, None, None)
+    rewards = [row("rm", (c,), v, job="score_reward") for c, v in (("c0", 3.0), ("c1", -3.0))]
+    rewards = [replace(reward, scale_min=-math.inf, scale_max=math.inf) for reward in rewards]
+    assert scored([*preferred, *rewards]) == (None, None, None)
 
 
 async def test_of_equal_answers_the_one_that_was_compared_stands_for_all() -> None:

@@ -130,6 +130,11 @@ def test_of_two_paraphrases_the_one_that_more_people_prefer() -> None:
     assert (pair.votes, pair.label_source, pair.dominance) == (Votes(6, 3, 1), "human", "votes")
     assert pair.pref_prob == pytest.approx((6 + 0.5 + 0.5) / 11)
     assert pair.soft_label == pytest.approx(7 / 11)
+    assert (pair.agreement, pair.chosen_score, pair.score_gap) == (
+        0.6,
+        None,
+        None,
+    )  # whom more prefer is not thereby good
     factors = json.loads(pair.ext_json or "")["factors"]
     assert factors["brackets"] == 1
     assert factors["characters"] > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from pipeline import ids
@@ -143,6 +145,17 @@ def test_a_share_of_the_votes_is_wanted_and_a_gap_is_above_zero_or_unknown() -> 
     [unheard], _, _ = run("delta_weak_strong", [STRONG, WEAK], [rated("s", 0.1), rated("w", 0.9)], confirm="off")
     assert (unheard.score_gap, unheard.chosen_score) == (None, None)
     assert [(s.arm, s.normalized) for s in unheard.scores] == [("chosen", 0.1), ("rejected", 0.9)]
+
+
+def test_a_reward_labels_a_pair_and_is_no_score_of_its_answers() -> None:
+    off = answer("off", "strong")
+    bounds = {"mode": "rm", "scale_min": -math.inf, "scale_max": math.inf}
+    judgments = [replace(rated(name, value), **bounds) for name, value in (("on", -2.0), ("off", 3.0))]
+    [pair], _, _ = run("on_vs_off", [answer("on"), off], judgments)
+    assert pair.chosen_messages[0].content == off.text
+    assert (pair.chosen_score, pair.rejected_score, pair.score_gap) == (None, None, None)
+    [pair], _, _ = run("delta_weak_strong", [off, answer("on", "weak")], judgments)
+    assert (pair.chosen_score, pair.score_gap) == (None, None)
 
 
 def test_on_and_off_policy_answers_are_labelled_by_their_score() -> None:

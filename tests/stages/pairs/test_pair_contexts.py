@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pipeline import ids
 from pipeline.pair import Pair
 from pipeline.records import Candidate, Judgment
+from pipeline.stage import Example
 from stages.contexts.conditions import Condition, Trait, context_id, in_context
 from stages.exports.arms import conditional_arms
 from stages.exports.wanted import Wanted
@@ -37,6 +38,7 @@ from tests.stages.contexts.worlds import (
     run,
     stance,
 )
+from tests.stages.exports.example_rows import exported
 
 REVERSAL = PairContexts(kind="context_reversal")
 BARE = tuple(c.model_copy(update={"scenario": None}) for c in (SHORT, FULL))
@@ -61,7 +63,9 @@ def test_a_group_holds_both_orientations_under_criteria_and_scenarios() -> None:
     row = by_role["short:0"]
     assert arms(row) == (TEXTS["short"], TEXTS["full"])
     assert (row.kind, row.level, row.label_source) == ("context_reversal", "response", "judge")
-    assert row.score_gap == pytest.approx(0.8)
+    assert row.pref_prob == pytest.approx(0.9)
+    assert {(p.chosen_score, p.rejected_score, p.score_gap) for p in pairs} == {(None, None, None)}  # better, not good
+    assert exported(Example(PROMPT, pairs=pairs), format="trl-kto").reasons == ["no_scores"] * 4
     measured = {f.name: (f.value, f.threshold) for f in row.filters}
     assert measured["no_context"] == (0.5, 0.15)
     assert measured["with_context"] == pytest.approx((0.9, 0.7))
@@ -280,7 +284,8 @@ def test_without_traits_judges_compare_the_personal_answer_with_the_generic_one(
     own, generic = answers(plain, texts={"nurse": "Seven minutes."}, generic=GENERIC)
     stage = PairContexts(kind="persona")
     [pair], _, _ = run(stage, [own, generic], [*compared(own, generic, plain, 0.8), *compared(own, generic, None, 0.4)])
-    assert pair.score_gap == pytest.approx(0.6)
+    assert pair.pref_prob == pytest.approx(0.8)
+    assert (pair.score_gap, pair.label_source) == (None, "judge")
     better_anyhow = [*compared(own, generic, plain, 0.8), *compared(own, generic, None, 0.9)]
     assert [r.reason for r in run(stage, [own, generic], better_anyhow)[1]] == ["no_effect"]
 

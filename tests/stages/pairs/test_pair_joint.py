@@ -72,7 +72,8 @@ def test_the_better_answer_for_its_own_prompt_is_chosen_whichever_it_is() -> Non
         assert pair.chosen_messages[0].content == "good"
         asked = [m[0].content for m in (pair.prompt_messages, pair.rejected_prompt_messages or ())]
         assert asked == (["What is it?", "And who?"] if own == "good" else ["And who?", "What is it?"])
-        assert pair.score_gap == pytest.approx(0.8)
+        assert pair.pref_prob == pytest.approx(0.9)
+        assert (pair.chosen_score, pair.rejected_score, pair.score_gap) == (None, None, None)  # better, not good
         arms = [
             ids.arm(ids.prompt_id(m), None, c[0].content)
             for m, c in (

@@ -172,6 +172,18 @@ async def test_a_judgment_without_its_prompt_or_decided_by_probabilities_is_left
         assert await run(*judged([5, 1], **changes), outcome("a", True)) == ([], {})
 
 
+@pytest.mark.parametrize("weight", [-3.0, 1.0])
+@pytest.mark.parametrize("right", [True, False])
+async def test_whether_an_answer_is_right_does_not_say_which_criteria_it_meets(weight: float, right: bool) -> None:
+    asked = {"mode": "criterion", "aspect": "States a false equation.", "weight": weight}
+    said = judged([1.0, 1.0, 1.0, 0.0], **asked, scale_min=0.0, scale_max=1.0)
+    given_score = Judgment("p", "g", "prompts", "aspect", "given", ("a",), "ok", 5.0, scale_min=1.0, scale_max=5.0)
+    assert await run(*said, outcome("a", right)) == ([], {"no_pair:no_gold": 1})
+    assert await run(*said, given_score, gold="scores") == ([], {"no_pair:no_gold": 1})
+    pairs, _ = await run(*said, outcome("a", right), gold="majority")
+    assert {p.rejected_messages[0].content for p in pairs} == {"Thought 3. Score: 0.0"}
+
+
 async def test_equal_texts_are_one_judgment() -> None:
     twice = [replace(j, raw_text=f"Score: {j.value}") for j in judged([5, 5, 1, 1])]
     pairs, _ = await run(*twice, outcome("a", True))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from pipeline import ids
@@ -214,6 +215,41 @@ def test_only_the_named_jobs_score_and_outcomes_always_count() -> None:
     assert arms(pair)[0] == "a"
 
 
+REWARDS = {"a": 4.0, "b": 3.0, "c": -1.0}
+
+
+def rewarded() -> list[Judgment]:
+    bounds = {"scale_min": -math.inf, "scale_max": math.inf}
+    return [replace(rated(n, v, job="score_reward"), mode="rm", aspect=None, **bounds) for n, v in REWARDS.items()]
+
+
+@pytest.mark.parametrize("combine", ["auto", "rank"])
+def test_what_only_tells_the_better_one_of_a_pool_is_no_score_of_an_answer(combine: str) -> None:
+    ratings = [rated(n, v / 10 + 0.5) for n, v in REWARDS.items()]
+    judgments = rewarded() if combine == "auto" else ratings
+    [pair], _, _ = run([answer(n) for n in REWARDS], judgments, combine=combine)
+    assert arms(pair) == ("a", "c")
+    assert (pair.chosen_score, pair.rejected_score, pair.score_gap) == (None, None, None)
+    assert pair.strength is not None
+    assert pair.strength > 0
+    assert pair.filters[0].value is not None  # the gap that passed `min_margin`
+    all_right = [*judgments, *[checked(n, True) for n in REWARDS]]
+    [pair], _, _ = run([answer(n) for n in REWARDS], all_right, combine=combine)
+    assert (pair.chosen_score, pair.rejected_score) == (None, None)
+    decided = [*judgments, checked("a", True), checked("b", True), checked("c", False)]
+    [pair], _, _ = run([answer(n) for n in REWARDS], decided, combine=combine)
+    assert (pair.chosen_score, pair.rejected_score, pair.score_gap) == (1.0, 0.0, 1.0)
+    [pair], _, _ = run([answer(n) for n in REWARDS], decided, combine=combine, outcome="ignore")
+    assert pair.score_gap is None
+
+
+def test_a_reward_that_weighs_nothing_takes_nothing_from_the_ratings() -> None:
+    judgments = [*[rated(n, v / 10 + 0.5) for n, v in REWARDS.items()], *rewarded()]
+    [pair], _, _ = run([answer(n) for n in REWARDS], [replace(j, aspect=j.aspect or "rm") for j in judgments],
+                       weights={"good": 1.0, "rm": 0.0})  # fmt: skip
+    assert (pair.chosen_score, pair.rejected_score) == (0.9, 0.4)
+
+
 def test_judges_are_standardised_over_the_pool_so_that_a_bold_one_does_not_outvote_a_careful_one() -> None:
     bold = {"a": 0.0, "b": 1.0, "c": 0.5}
     careful = {"a": 0.62, "b": 0.58, "c": 0.5}
@@ -224,7 +260,7 @@ def test_judges_are_standardised_over_the_pool_so_that_a_bold_one_does_not_outvo
     [by_z], _, _ = run(candidates, judgments, min_margin=0)
     [by_mean], _, _ = run(candidates, judgments, combine="mean", min_margin=0)
     assert arms(by_mean)[0] == "b"
-    for combine in ("auto", "z", "rank"):
+    for combine in ("auto", "z"):
         [pair], _, _ = run(candidates, judgments, combine=combine, min_margin=0)
         assert 0 <= pair.rejected_score < pair.chosen_score <= 1  # type: ignore[operator]
     assert by_z.n_judges == 3

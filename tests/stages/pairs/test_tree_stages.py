@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from stages.pairs.rank_lists import RankLists
 from stages.search.machine import TreeSearch
 from stages.search.rows import rows
 from stages.search.rules import SearchRules
+from tests.stages.exports.example_rows import exported
 
 PROMPT = Prompt("p", "p", (Message("user", "How many?"),))
 LOOSE: dict[str, Any] = {"min_edit_chars": 0, "length_ratio": None}
@@ -133,10 +135,93 @@ async def test_right_leaves_stand_against_the_wrong_ones_nearest_to_them() -> No
 
 async def test_arms_that_share_steps_are_scored_apart() -> None:
     pair = pairs(await PairTrajectories().process(example(), context()))[0]
-    assert (pair.chosen_score, pair.rejected_score) == pytest.approx(((1 + 0.386667) / 2, (1 - 0.28) / 2), abs=1e-6)
+    right, wrong = (2 + 0.386667) / 3, (-2 - 0.28) / 3  # the outcome first, then the mean Q, as in ranked lists
+    assert (pair.chosen_score, pair.rejected_score) == pytest.approx(((1 + right) / 2, (1 + wrong) / 2), abs=1e-6)
     assert pair.tree is not None
     assert (pair.tree.chosen_value, pair.tree.rejected_value) == pytest.approx((0.386667, -0.28), abs=1e-6)
     assert (pair.tree.chosen_mc, pair.tree.rejected_mc) == (1.0, 0.0)
+
+
+def changed(given: Example[Tree | Node], **columns: dict[str, Any]) -> Example[Tree | Node]:
+    """The tree with other values; `columns`: of a column by the text of the step."""
+    nodes = [
+        replace(node, **{name: of[node.step_text] for name, of in columns.items() if node.step_text in of})
+        for node in given.nodes
+    ]
+    return Example(PROMPT, trees=given.trees, nodes=nodes)
+
+
+def ended(given: Example[Tree | Node], *cut: str) -> Example[Tree | Node]:
+    """The tree whose ends the policy set, but for those named."""
+    ends = [node.step_text for node in given.nodes if node.is_terminal]
+    return changed(given, finish_reason={text: "length" if text in cut else "eos" for text in ends})
+
+
+def test_a_wrong_answer_by_good_steps_is_thumbs_down_and_a_right_one_by_poor_steps_up() -> None:
+    given = changed(ended(example()), q={"a": -0.95, "aa": -0.95, "b": 0.95, "ba": 0.95})
+    made = pairs(asyncio.run(PairTrajectories(max_pairs=9, max_uses=9).process(given, context())))
+    right, wrong = {"aaaaaa", "bbb"}, {"aaaaab", "aab", "bbabaa", "bbabab"}
+    assert {texts(pair) for pair in made} == {(good, bad) for good in right for bad in wrong}
+    for pair in made:
+        assert pair.chosen_score is not None
+        assert pair.rejected_score is not None
+        assert pair.score_gap == pair.chosen_score - pair.rejected_score > 0
+    rows, _, _ = exported(Example(PROMPT, pairs=made), format="trl-kto")
+    labels = {row.completion[0].content: row.label for row in rows}
+    assert labels == {**dict.fromkeys(right, True), **dict.fromkeys(wrong, False)}
+    rows, rejects, _ = exported(Example(PROMPT, pairs=made), format="ultrafeedback-binarized")
+    assert rejects == []
+    assert min(row.chosen_avg_rating for row in rows) >= 1 + 4 * 2 / 3
+    assert max(row.rejected_avg_rating for row in rows) <= 1 + 4 / 3
+
+
+@pytest.mark.parametrize("form", ["step", "rollout"])
+async def test_arms_that_are_ends_are_scored_by_their_outcome_whatever_their_form(form: str) -> None:
+    given = changed(ended(example()), q={"bb": 0.1, "ba": 0.05}, is_finish={"bb": True})
+    rule: dict[str, Any] = {"rule": "all_margin", "min_margin": 0.01, "form": form, "sound": None}
+    made = [p for p in pairs(await PairSteps(**LOOSE, **rule).process(given, context())) if texts(p)[0] == "bb"]
+    scores = {texts(p): (p.chosen_score, p.rejected_score) for p in made}
+    if form == "step":  # ba goes on: what is known of it is its Q
+        assert scores == {("bb", "ba"): pytest.approx((0.55, 0.525))}
+    else:
+        assert scores == {("bb", "babaa"): pytest.approx(((1 + 2.1 / 3) / 2, (1 - 1.95 / 3) / 2))}
+
+
+async def test_a_chain_that_came_out_wrong_is_never_chosen_over_one_that_came_right() -> None:
+    given = changed(example(), q={"ab": 0.9, "aa": -0.9})
+    alone = [node for node in given.nodes if node.step_text not in ("aab", "ba", "bb", "baa", "bab")]
+    nodes = [replace(node, node_id=at) for at, node in enumerate(alone)]
+    number = {old.node_id: new.node_id for old, new in zip(alone, nodes, strict=True)}
+    nodes = [replace(node, parent_id=number.get(node.parent_id or 0)) if at else node for at, node in enumerate(nodes)]
+    ctx = context()
+    rule: dict[str, Any] = {"rule": "all_margin", "form": "chain", "sound": None}
+    made = await PairSteps(**LOOSE, **rule).process(Example(PROMPT, trees=given.trees, nodes=nodes), ctx)
+    assert ctx.counts["refused:wrong_end"] == 1
+    assert ("ab", "aaaaa") not in [texts(pair) for pair in pairs(made)]
+
+
+def test_a_tail_ends_where_the_policy_ended_and_not_where_it_was_cut() -> None:
+    [pair] = [p for p in tails(ended(example())) if texts(p) == ("aa", "ab")]
+    assert pair.chosen_tail == "aaa"
+    [pair] = [p for p in tails(ended(example(), "aaa")) if texts(p) == ("aa", "ab")]
+    assert pair.chosen_tail is None  # right, but cut behind its answer
+    assert exported(Example(PROMPT, pairs=[pair]), format="trl-dpo").reasons == ["not_terminal"]
+    [pair] = [p for p in tails(ended(example(), "baa")) if texts(p) == ("bb", "ba")]
+    assert pair.rejected_tail == "bab"  # the other wrong end below it is whole
+
+
+def tails(given: Example[Tree | Node]) -> list[Pair]:
+    return pairs(asyncio.run(PairSteps(**LOOSE).process(given, context())))
+
+
+async def test_a_rollout_goes_to_an_end_that_the_policy_set_where_there_is_one() -> None:
+    async def arms(*cut: str) -> list[tuple[str, str, bool]]:
+        made = pairs(await PairSteps(**LOOSE, form="rollout").process(ended(example(), *cut), context()))
+        return [(*texts(pair), pair.rejected_terminal) for pair in made if texts(pair)[0] == "bb"]
+
+    assert await arms() == [("bb", "babaa", True)]
+    assert await arms("baa") == [("bb", "babab", True)]
+    assert await arms("baa", "bab") == [("bb", "babaa", False)]
 
 
 async def test_answers_carry_a_label_for_each_step_up_to_the_first_wrong_one() -> None:
@@ -187,6 +272,22 @@ async def test_single_steps_are_up_or_down_and_keep_their_prefix() -> None:
     assert {text for text, thumb in thumbs.items() if thumb.up} == {"bb", "aaa"}
     assert (thumbs["aaa"].prefix, thumbs["aaa"].prompt_token_ids) == ("aaa", (5, 6, *map(ord, "aaa")))
     assert ctx.counts == {"up": 2, "down": 6, "undecided": 2}
+
+
+@pytest.mark.parametrize("margin", [0.4, 0.6, 1.0])
+async def test_a_step_after_which_little_comes_right_is_thumbs_down_where_the_score_is_its_share_of_right_ends(
+    margin: float,
+) -> None:
+    shares = {"a": 0.75, "b": 0.25, "aa": 0.5, "ba": 0.5, "ab": 0.0}
+    given = changed(example(), mc=shares)
+    thumbs = {t.text: t for t in await LabelUnpaired(score="mc", min_margin=margin).process(given, context())}
+    assert not {"aa", "ba"} & thumbs.keys()
+    assert (thumbs["ab"].up, thumbs["ab"].weight) == (False, 1.0)
+    assert ("a" in thumbs, "b" in thumbs) == (margin <= 0.5, margin <= 0.5)
+    if margin <= 0.5:
+        assert [(thumbs[name].up, thumbs[name].weight) for name in "ab"] == [(True, 0.5), (False, 0.5)]
+    apart = [node.mc for node in given.nodes[1:] if node.step_text in thumbs and node.mc is not None]
+    assert min(v for v in apart if v > 0.5) - max(v for v in apart if v < 0.5) >= margin
 
 
 STAGES: tuple[Stage, ...] = (PairSteps(**LOOSE), PairTrajectories(), LabelSteps(), RankLists(), LabelUnpaired())
