@@ -47,7 +47,7 @@ class PairJoint(JudgeCalls, Stage):
     prompt is as well, so that both should be alike. Counts: `kept`, `refused:<reason>`.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     template_variables: ClassVar[frozenset[str]] = frozenset(
         {"prompt_a", "response_a", "prompt_b", "response_b", "reason"}
     )
