@@ -63,7 +63,9 @@ def parse_score(text: str) -> Parsed | None:
     groups = found.groupdict()
     number = next(groups[k] for k in ("json", "brackets", "result", "named", "ratio", "alone") if groups[k] is not None)
     of = groups["of"] or groups["ratio_of"]
-    return Parsed(float(number), offset + found.start(), _as_label(number) if of is None else None, int(of) if of else None)
+    return Parsed(
+        float(number), offset + found.start(), _as_label(number) if of is None else None, int(of) if of else None
+    )
 
 
 def parse_direct(text: str) -> Parsed | None:
