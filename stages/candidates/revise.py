@@ -53,7 +53,7 @@ class Revise(Asking, Stage):
     Counts: `no_parent`, `good_enough`, `lost:<reason>`.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     template_variables: ClassVar[frozenset[str]] = frozenset({"prompt", "response", "principle", "critique", *RATES})
     where_made: ClassVar[frozenset[type[Record]]] = frozenset({Judgment})
 

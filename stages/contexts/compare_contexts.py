@@ -31,7 +31,7 @@ class CompareContexts(JudgeCalls, Stage):
     control: ask under none as well: what is better then is better anyhow. Further fields: JudgeCalls.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     template_variables: ClassVar[frozenset[str]] = frozenset(
         {"prompt", "reference", "response_a", "response_b", "context", "reason"}
     )

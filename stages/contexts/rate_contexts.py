@@ -25,7 +25,7 @@ LOW, HIGH = 1, 3
 class RateContexts(JudgeCalls, Stage):
     """Rates the answers of a group, those of other conditions and the generic one too. Further fields: JudgeCalls."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     template_variables: ClassVar[frozenset[str]] = frozenset(
         {"prompt", "reference", "response", "context", "trait", "value", "reason"}
     )

@@ -51,11 +51,14 @@ class Aggregate(Stage):
     which it was, and the count `decided:<judge>` how often.
     ambiguous: pairs without a clear preference become rejects, or stay with `ambiguous` set.
     Pairs across a cycle of preferences are never made. `chosen_score` and `rejected_score` are what checks and ratings say
-    of each answer by itself; who won a comparison has none. Counts: `kept`, `flipped`, `ambiguous`, `passed` (pairs of steps,
-    which no judge of answers can check), `refused:<reason>`, `dropped:<reason>` (candidates), `no_pair:<reason>`.
+    of each answer by itself; who won a comparison has none. `margin_logit` is told where the judges are calibrated.
+    Counts: `kept`, `flipped`, `ambiguous`, `passed` (left as they are: pairs of steps, under another prompt or for one
+    person, of which judgments of this prompt's answers say nothing, and labels of a check where no check says otherwise),
+    `refused:<reason>`, `dropped:<reason>` (candidates), `no_pair:<reason>`.
     """
 
     version: ClassVar[int] = 2
+
     not_identity: ClassVar[frozenset[str]] = frozenset({"calibration"})
 
     relabel: bool = False
@@ -114,7 +117,7 @@ class Aggregate(Stage):
         found = prefer(candidates, judgments, self._rules, self.tie_delta, not self.exclude_same_family)
         if self.relabel:
             texts = {c.candidate_id: c.text for c in candidates}
-            return [self._look_again(pair, found, texts, ctx) for pair in example.pairs]
+            return [self._look_again(pair, example.prompt, found, texts, ctx) for pair in example.pairs]
         return self._choose(example.prompt, candidates, found, judgments, ctx)
 
     def _choose(
@@ -184,10 +187,12 @@ class Aggregate(Stage):
             **label,
         )  # fmt: skip
 
-    def _look_again(self, pair: Pair, found: Preferences, texts: Mapping[str, str], ctx: Context) -> Pair | Reject:
+    def _look_again(
+        self, pair: Pair, prompt: Prompt, found: Preferences, texts: Mapping[str, str], ctx: Context
+    ) -> Pair | Reject:
         """The pair with its label kept or turned round, or the reject that says why it is gone."""
         bar = Bar(self._rules, self.second_opinion, self.tie_delta, self.flip_confidence)
-        what, new, detail = look_again(pair, found, texts, bar)
+        what, new, detail = look_again(pair, prompt, found, texts, bar)
         if new is None or (what == "ambiguous" and self.ambiguous == "reject"):
             ctx.count(f"refused:{what}")
             return Reject(pair.prompt_id, ctx.job, "pair", what, detail, pair.pair_id)

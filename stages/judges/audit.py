@@ -17,6 +17,7 @@ from pipeline.stage import PROBE, Context, Example, Stage, Summary
 from stages.judges.audit_page import audit_page
 from stages.judges.health import Health, canary_kind, judge_health, pair_health, probe_health
 from stages.judges.measures import measures
+from stages.pairs.plain import plain_arms
 
 
 class AuditCase(Record, frozen=True, kw_only=True):
@@ -31,7 +32,7 @@ class AuditCase(Record, frozen=True, kw_only=True):
 class Audit(Stage):
     """Health of judges and labels; leaves audit.json and audit.html beside its rows. Counts: see stages/judges/health.py."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     planted: ClassVar[Literal["", "makes", "meets"]] = "meets"
     where_made: ClassVar[frozenset[type[Record]]] = frozenset({Candidate, Pair, Rationale})
 
@@ -40,7 +41,8 @@ class Audit(Stage):
         if example.prompt.split == PROBE:
             better = msgspec.json.decode(example.prompt.ext_json or "{}")[PROBE]
             return self._told(probe_health(better, example.candidates, example.judgments), Counter(), example, ctx)
-        found = judge_health(example.candidates, example.judgments, example.pairs)
+        about = [pair for pair in example.pairs if plain_arms(pair, example.prompt)]
+        found = judge_health(example.candidates, example.judgments, about)
         canaries = [c.candidate_id for c in example.candidates if canary_kind(c)]
         return self._told(found, pair_health(example.pairs, example.rationales, canaries), example, ctx)
 

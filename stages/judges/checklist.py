@@ -56,6 +56,8 @@ class Checklist(JudgeCalls, Stage):
     show_prompt: off, the judge sees criterion and response alone (MoReBench).
     """
 
+    version: ClassVar[int] = 2
+
     criteria: tuple[Criterion, ...] = ()
     criteria_column: str | None = None
     author: str | None = None

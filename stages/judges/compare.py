@@ -53,6 +53,8 @@ class Compare(Comparing, Stage):
     Equal texts are not compared.
     """
 
+    version: ClassVar[int] = 2
+
     schedule: Literal["shortlist", "all", "knockout", "swiss", "pairs", "asked"] = "shortlist"
     rounds: int = Field(3, ge=1, le=64)
     close: float = Field(0.25, ge=0, le=1)

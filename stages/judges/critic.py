@@ -27,7 +27,7 @@ class Critic(JudgeCalls):
     """How a critic is asked: a template of `rate`, on one aspect. Its rows are of mode `meta`: what the author of an
     answer was told is no independent opinion on what came of it."""
 
-    version: ClassVar[str] = "critic/1"  # its keys are not those of `rate`
+    version: ClassVar[str] = "critic/2"  # its keys are not those of `rate`
 
     reason: bool = True
     aspect: Aspect = ASPECTS["helpfulness"]

@@ -57,11 +57,11 @@ def parse_side(text: str, reason: bool) -> Parsed | None:
     found = _SIDE_NAMED.search(text[offset:])
     if found is not None:
         side = next(side for side in found.groups() if side)
-        return Parsed(_side_value(side), offset + found.start(), True)
+        return Parsed(_side_value(side), offset + found.start(), side)
     direct = None if reason else _DIRECT_SIDE.match(text)
     if direct is None:
         return None
-    return Parsed(_side_value(direct["side"]), 0, not _ANY_SIDE.search(text, direct.end()))
+    return Parsed(_side_value(direct["side"]), 0, None if _ANY_SIDE.search(text, direct.end()) else direct["side"])
 
 
 def _side_value(side: str) -> float:
@@ -69,20 +69,22 @@ def _side_value(side: str) -> float:
 
 
 def parse_yes_no(text: str, reason: bool) -> Parsed | None:
-    """Yes (1) or no (0) at the head of the last line, or at the end of it behind `Answer:`; None without one.
+    """Yes (1) or no (0) at the end of the last line behind `Answer:`, or else at the head of it; None without one.
 
     Anchored, because "not" and "know" are no verdicts. Without `reason` the first line may hold it as well.
     """
     lines = [line for line in text.splitlines(keepends=True) if line.strip()] or [""]
-    last = lines[-1]
-    start = text.rindex(last)
-    found = _ANSWER.match(last[:TAIL]) or _ANSWER_AT_END.search(last[-TAIL:])
+    offset = max(text.rindex(lines[-1]), len(text) - TAIL)
+    if (found := _ANSWER_AT_END.search(text[offset:])) is not None:  # before a yes that the same line begins with
+        start = offset + found.start()
+    else:
+        found, start = _ANSWER.match(lines[-1][:TAIL]), text.rindex(lines[-1])
     if found is None and not reason:
         found, start = _ANSWER.match(lines[0][:TAIL]), 0
     if found is None:
         return None
-    value = YES_NO[found["said"].capitalize()]
-    return Parsed(value, start, len(_ANY_ANSWER.findall(text, start)) == 1)
+    said = found["said"]
+    return Parsed(YES_NO[said.capitalize()], start, said if len(_ANY_ANSWER.findall(text, start)) == 1 else None)
 
 
 def read_preference(completion: Completion, rule: ScoreRule, first: bool, ties: bool) -> Reading:

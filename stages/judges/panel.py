@@ -34,7 +34,8 @@ class Panel(NamedTuple):
     """Judges as members of a jury. Arrays [judges, pairs], NaN without an answer; weights [judges].
 
     deltas: calibrated log-odds of i over j; raw: the same before calibration; hard: verdicts without probabilities;
-    votes in [−1, 1]; consistent: whether both orders are on one side (NaN where there were not two).
+    votes in [−1, 1]; consistent: whether both orders are on one side (NaN where there were not two). calibrated: whether
+    deltas are log-odds by measurement, and not only numbers that put the pairs in an order.
     """
 
     judges: tuple[Judge, ...]
@@ -45,6 +46,7 @@ class Panel(NamedTuple):
     votes: Floats
     consistent: Floats
     weights: Floats
+    calibrated: bool
 
 
 def raw_log_odds(evidence: Evidence, two_orders: NDArray[np.bool_], bias: Floats) -> tuple[Floats, Floats]:
@@ -82,7 +84,7 @@ def seat(evidence: Evidence, lengths: Floats, rules: Rules) -> Panel:
     rewards = np.array([judge.kind == "rm" for judge in judges], dtype=bool)
     weights = weights / np.where(rewards, max(1, int((rewards & (weights > 0)).sum())), 1)
     panel = Panel(
-        judges, deltas, raw, evidence.asked, evidence.hard, *_votes(evidence, raw, leaning), weights
+        judges, deltas, raw, evidence.asked, evidence.hard, *_votes(evidence, raw, leaning), weights, file is not None
     )  # fmt: skip
     return last_asked(panel, rules.cascade) if rules.cascade else panel
 
@@ -99,7 +101,7 @@ def last_asked(panel: Panel, cascade: Sequence[str]) -> Panel:
         np.where(over, np.nan, told) for told in (panel.deltas, panel.raw, panel.votes, panel.consistent)
     )
     asked, hard = (np.where(over, 0.0, told) for told in (panel.asked, panel.hard))
-    return Panel(panel.judges, deltas, raw, asked, hard, votes, consistent, panel.weights)
+    return Panel(panel.judges, deltas, raw, asked, hard, votes, consistent, panel.weights, panel.calibrated)
 
 
 def _votes(evidence: Evidence, raw: Floats, leaning: Floats) -> tuple[Floats, Floats]:

@@ -61,12 +61,14 @@ class Preferences(NamedTuple):
             sides = panel.consistent[heard, at]
             sides = sides[~np.isnan(sides)]
             found |= {
-                "strength": strength, "strength_std": std, "margin_logit": margin(strength),
+                "strength": strength, "strength_std": std,
                 "agreement": float(self.opinion.agreement[at]), "n_orders_consistent": float(sides.sum()),
                 "position_consistent": bool(sides.all()) if len(sides) else None,
                 "votes": _votes([deltas[k] for k in heard], int(panel.asked[:, at].sum()) - len(heard)),
                 "ambiguous": is_ambiguous(p, strength, std, same, tie) and not self.decided[i, j],
             }  # fmt: skip
+            if panel.calibrated:
+                found["margin_logit"] = margin(strength)
         return found
 
 

@@ -40,7 +40,8 @@ class JudgeCalls(BaseModel):
     """How a judge is asked.
 
     mode: `expected` takes the mean of the label distribution where the verdict was written (the written verdict, with
-    logprob_source none, where the engine saw no label there); `parsed` takes the written verdict.
+    logprob_source none, where the engine saw no label there, or another word was written, such as `tie` or a lower-case
+    `yes`); `parsed` takes the written verdict.
     reason: the judge thinks first and writes the verdict last; else it answers with the verdict alone.
     samples: calls per question. sampling: default greedy for one sample, else temperature 0.7.
     label_mass_min: with less probability on labels the judge wanted to say something else (`low_mass`).

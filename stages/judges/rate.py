@@ -48,7 +48,7 @@ class Rate(JudgeCalls, Stage):
     scale: tuple[int, int] = (1, 5)
     listwise_orders: int = Field(0, ge=0, le=64)
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     template_variables: ClassVar[frozenset[str]] = frozenset(
         {
             "prompt",

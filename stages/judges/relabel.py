@@ -10,11 +10,13 @@ import numpy as np
 
 from pipeline import ids
 from pipeline.pair import Pair
+from pipeline.records import Prompt
 from stages.judges.evidence import column
 from stages.judges.labels import TOOL_LABEL, Decision, decide, label_columns
 from stages.judges.panel import Rules, deliberate
 from stages.judges.preferences import Preferences
 from stages.judges.swap import sigmoid
+from stages.pairs.plain import plain_arms
 from stages.pairs.select import same_text
 
 _COUNTED: dict[Decision, str] = {"keep": "kept", "keep_soft": "kept", "flip": "flipped", "ambiguous": "ambiguous"}
@@ -23,7 +25,12 @@ ARMS = tuple(
     name for name in Pair.__struct_fields__ if f"rejected_{name.removeprefix('chosen_')}" in Pair.__struct_fields__
     and name.startswith("chosen_")
 )  # fmt: skip
-OF_THE_OLD_LABEL = ("selection", "difficulty", "rationale", "rationale_kind", "rationale_model", "rationale_score")
+CHECKED = frozenset({"checker", "verifier"})  # label sources that opinions do not overrule (spec judges C4)
+OF_THE_OLD_LABEL = (
+    "selection", "difficulty", "dominance", "rationale", "rationale_kind", "rationale_model", "rationale_score",
+    "margin_logit", "strength", "strength_std", "strength_bucket", "votes", "agreement", "n_orders_consistent",
+    "position_consistent",
+)  # fmt: skip
 
 
 class Look(NamedTuple):
@@ -43,9 +50,9 @@ class Bar(NamedTuple):
     flip: float
 
 
-def look_again(pair: Pair, found: Preferences, texts: Mapping[str, str], bar: Bar) -> Look:
+def look_again(pair: Pair, prompt: Prompt, found: Preferences, texts: Mapping[str, str], bar: Bar) -> Look:
     """The pair with its label kept, doubted or turned round. texts: of the candidates that judges could judge."""
-    arms = candidate_ids(pair)
+    arms = plain_arms(pair, prompt)
     if arms is None:
         return Look("passed", pair)
     if missing := [c for c in arms if c not in texts]:
@@ -54,6 +61,8 @@ def look_again(pair: Pair, found: Preferences, texts: Mapping[str, str], bar: Ba
         return Look("identical_text", None, "both arms are the same text")
     i, j = (found.places[c] for c in arms)
     checked = float(found.p[i, j] > 0.5) if found.decided[i, j] else None
+    if checked is None and pair.label_source in CHECKED:
+        return Look("passed", pair)
     signals = opinions(found, i, j, bar)
     decision, p = verdict(checked, signals, bar)
     if decision == "flip" and checked is None and (makers := label_makers(pair)):
@@ -69,6 +78,8 @@ def look_again(pair: Pair, found: Preferences, texts: Mapping[str, str], bar: Ba
     label = found.columns(better, worse, bar.tie)
     if checked is not None or decision == "flip":
         label["label_source"] = "judge" if checked is None else "verifier"
+    if checked is not None and decision == "flip":
+        label["dominance"] = "checker"
     told = ", ".join("none" if q is None else f"{q:.3f}" for q in signals)
     new = relabelled(pair, decision, 1 - p if decision == "flip" else p, label)
     return Look(_COUNTED[decision], new, f"jury and second opinion of the label: {told}")
@@ -96,14 +107,6 @@ def opinions(
     return [None if o != o else float(sigmoid(o)) for o in odds]
 
 
-def candidate_ids(pair: Pair) -> tuple[str, str] | None:
-    """The candidates that were paired; None for a pair of something else, such as steps or answers to two prompts."""
-    whole = pair.level == "response" and pair.rejected_prompt_messages is None
-    if not whole or pair.chosen_gen is None or pair.rejected_gen is None:
-        return None
-    return pair.chosen_gen.candidate_id, pair.rejected_gen.candidate_id
-
-
 def verdict(checked: float | None, signals: Sequence[float | None], bar: Bar) -> tuple[Decision, float | None]:
     """(decision, P(label is right)) of a recorded label.
 
@@ -127,7 +130,10 @@ def relabelled(pair: Pair, decision: Decision, p: float, columns: Mapping[str, A
 
 
 def turned(pair: Pair) -> Pair:
-    """The pair with its arms exchanged: ids, texts, scores; what explained or measured the old label is gone."""
+    """The pair with its arms exchanged: ids, texts, scores; what explained or measured the old label is gone.
+
+    pair: one that asks its own prompt (`plain_arms`), of which `prompt_id` is the hash that its id is made with.
+    """
     arms: dict[str, Any] = {name: getattr(pair, f"rejected_{name.removeprefix('chosen_')}") for name in ARMS}
     arms |= {f"rejected_{name.removeprefix('chosen_')}": getattr(pair, name) for name in ARMS}
     better, worse = (ids.arm(pair.prompt_id, pair.assistant_prefix, m[-1].content)

@@ -41,12 +41,13 @@ _NOT_APPLICABLE = re.compile(rf"(?:\A|\n|\b(?:score|rating)\b){GAP}n/?a{END}", r
 
 
 class Parsed(Struct, frozen=True, gc=False):
-    """A score read from text. start: where the verdict begins; bare: no further label could follow the number, so that
-    label probabilities taken at the last label token belong to it ("4/5" ends with the label 5)."""
+    """A verdict read from text. start: where it begins. label: the word it is written with, None where another label may
+    follow ("4/5" ends with the label 5). Label probabilities are those of the last label token: they belong to a verdict
+    that is spelled as one. Of a tie in words or a lower-case yes they tell of a letter somewhere in the reasoning."""
 
     value: float
     start: int
-    bare: bool
+    label: str | None
     of: int | None = None  # the M of "N/M"
 
 
@@ -62,7 +63,9 @@ def parse_score(text: str) -> Parsed | None:
     groups = found.groupdict()
     number = next(groups[k] for k in ("json", "brackets", "result", "named", "ratio", "alone") if groups[k] is not None)
     of = groups["of"] or groups["ratio_of"]
-    return Parsed(float(number), offset + found.start(), of is None and number.isdigit(), int(of) if of else None)
+    return Parsed(
+        float(number), offset + found.start(), _as_label(number) if of is None else None, int(of) if of else None
+    )
 
 
 def parse_direct(text: str) -> Parsed | None:
@@ -71,7 +74,12 @@ def parse_direct(text: str) -> Parsed | None:
     if found is None:
         return None
     number = found[1]
-    return Parsed(float(number), 0, number.isdigit() and not any(c.isdigit() for c in text[found.end() :]))
+    return Parsed(float(number), 0, None if any(c.isdigit() for c in text[found.end() :]) else _as_label(number))
+
+
+def _as_label(number: str) -> str | None:
+    """The label token that ends a written number; None for fractions and for digits of other scripts."""
+    return str(int(number)) if number.isascii() and number.isdigit() else None
 
 
 def parse_not_applicable(text: str) -> bool:
@@ -149,7 +157,8 @@ def settle(completion: Completion, parsed: Parsed | None, rule: ScoreRule) -> Re
     reasoning = text[: parsed.start].strip() or None
     if not rule.low <= parsed.value <= rule.high or parsed.of not in (None, rule.high):
         return Reading("out_of_range", reasoning=reasoning)
-    expected = expected_score(completion.labels, rule.labels) if parsed.bare and completion.labels else None
+    labels = completion.labels if parsed.label in rule.labels else None
+    expected = expected_score(labels, rule.labels) if labels else None
     if expected is None:
         return Reading("ok", parsed.value, parsed.value, reasoning=reasoning)
     if expected.mass < rule.label_mass_min:

@@ -29,8 +29,9 @@ class Matrix(NamedTuple):
 def criteria_matrix(judgments: Sequence[Judgment], jobs: Sequence[str], certain: float) -> Matrix:
     """The matrix of judgments of mode `criterion`, of the named jobs or of all.
 
-    certain: P(yes) from which an answer is yes, and below 1 - certain no. Several answers to one question must agree. A
-    criterion of negative weight is kept where the answer is no.
+    certain: P(yes) from which an answer is yes, and below 1 - certain no. Several answers to one question must agree; a
+    call that failed is none, so the attempt that mended it stands alone. A criterion of negative weight is kept where the
+    answer is no.
     """
     answers: dict[str, dict[Asked, set[bool | None]]] = {}
     rows: dict[Asked, Judgment] = {}
@@ -39,17 +40,19 @@ def criteria_matrix(judgments: Sequence[Judgment], jobs: Sequence[str], certain:
             continue
         asked = (j.job, j.judge_id, j.aspect or "")
         rows.setdefault(asked, j)
-        answers.setdefault(j.cand_ids[0], {}).setdefault(asked, set()).add(_answer(j, certain))
+        said = answers.setdefault(j.cand_ids[0], {}).setdefault(asked, set())
+        if j.status == "ok":
+            said.add(_answer(j, certain))
     criteria = tuple(sorted(rows))
     return Matrix(
         criteria,
-        {who: tuple([_one(of.get(asked, {None})) for asked in criteria]) for who, of in answers.items()},
+        {who: tuple([_one(of.get(asked, set())) for asked in criteria]) for who, of in answers.items()},
         rows,
     )
 
 
 def _answer(j: Judgment, certain: float) -> bool | None:
-    if j.status != "ok" or j.value is None or not 0 <= j.value <= 1:
+    if j.value is None or not 0 <= j.value <= 1:
         return None
     yes = True if j.value >= certain else False if j.value <= 1 - certain else None
     return yes if yes is None or (j.weight or 1.0) > 0 else not yes

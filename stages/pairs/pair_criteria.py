@@ -33,7 +33,7 @@ class PairCriteria(Stage):
     P(no) of a no; between them nothing is known, and a candidate of which something is not known is in no pair.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     jobs: tuple[str, ...] = ()
     rule: Rule = "all_kept"

@@ -30,12 +30,14 @@ INFORMATIVE = (
 class PairJudge(Comparing):
     """How it compares the two arms: a template of `compare`. Its rows are of mode `meta`, aspect `pair`."""
 
-    version: ClassVar[str] = "pair/1"
+    version: ClassVar[str] = "pair/2"
     says: ClassVar[str] = "meta"
 
 
 class PairCriteria(JudgeCalls):
     """Yes/no criteria of a pair, true of its two responses whichever was chosen. Rows: mode `meta`, aspect the criterion."""
+
+    version: ClassVar[int] = 2
 
     criteria: tuple[Criterion, ...] = Field(INFORMATIVE, min_length=1)
     template: str = "informative"

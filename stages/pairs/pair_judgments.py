@@ -34,6 +34,7 @@ from stages.pairs.judgment_pairs import (
     judgment_pairs,
     same_input,
 )
+from stages.pairs.plain import plain_arms
 
 _SOURCES: dict[Gold, str] = {"outcome": "verifier", "scores": "given", "pairs": "given", "majority": "votes"}
 
@@ -68,7 +69,7 @@ class PairJudgments(Stage):
 
     async def process(self, example: Example[Judgment | Pair], ctx: Context) -> list[Pair]:
         """The pairs of one prompt, input by input."""
-        evidence = Evidence(example.judgments, example.pairs)
+        evidence = Evidence(example.judgments, [p for p in example.pairs if plain_arms(p, example.prompt)])
         asked = [j for j in example.judgments if not self.judges or j.job in self.judges]
         made: list[Pair] = []
         for everything in same_input(asked):

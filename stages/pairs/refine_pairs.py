@@ -53,7 +53,7 @@ class RefinePairs(Stage):
     reasons, and no pair. Counts: `round_<n>:<outcome>`, `kept_of_round:<n>`, `no_pair:<reason>`, `no_advice`.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     template_variables: ClassVar[frozenset[str]] = frozenset(
         {"prompt", "response", "advice", "criterion", "critique", "least", *RATES, *COMPARES}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct
@@ -58,6 +59,7 @@ class Attempt(Struct, frozen=True):
         """What a template may say: texts as data, never a score, an id or another verdict."""
         prefix = self.pair.assistant_prefix or ""
         step = self.kind == "step"
+        calls = [(self._name(arm), call) for arm, call in self.tools]  # chosen first: in that order they tell the label
         return {
             "prompt": prompt_text(self.pair.prompt_messages, "" if step else prefix),
             "steps": as_data(prefix) if step else "",
@@ -65,7 +67,7 @@ class Attempt(Struct, frozen=True):
             "response_b": as_data(self.shown.response_b),
             "kind": self.kind,
             "label": self.shown.chosen if self.label_visible else "",
-            "checks": [as_data(told(call, self._name(arm))) for arm, call in self.tools],
+            "checks": [as_data(told(call, name)) for name, call in sorted(calls, key=itemgetter(0))],
             "rationale": as_data(self.source.text or "") if self.source else "",
         }
 

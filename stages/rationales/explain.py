@@ -81,7 +81,7 @@ class Explain(Stage):
     tools: bool = False
     max_chars: int = Field(40_000, ge=1)
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     template_variables: ClassVar[frozenset[str]] = frozenset(
         "prompt steps response_a response_b kind label checks format rubric rationale notes claim sense".split()
     )

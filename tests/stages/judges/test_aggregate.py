@@ -344,6 +344,16 @@ async def test_a_calibration_divides_by_its_temperature_and_weighs_by_its_weight
     assert [s.judge for s in pair.signals] == ["compare:judge"]
 
 
+async def test_a_margin_is_calibrated_or_none_and_one_that_was_given_goes_with_its_label() -> None:
+    (made,), _, _ = await aggregate(compared("c0", "c1", 0.9))
+    assert made.margin_logit is None
+    assert made.strength == pytest.approx(2.1972245773)
+    for label, margin in (("c0", 1.5), ("c1", None)):  # kept, and turned round
+        old = replace(given_pair(label), margin_logit=1.5)
+        (pair,), _, _ = await aggregate(signals(0.9, 0.9), pairs=[old], relabel=True)
+        assert (arms(pair), pair.margin_logit) == (("c0", "c1"), margin)
+
+
 async def test_what_a_judge_gives_to_length_alone_is_taken_off(tmp_path: Path) -> None:
     fair, fond = known(length_effect=1.0), known(length_slope=2.0, length_effect=1.0)
     (plain,), _, _ = await aggregate(compared("c0", "c1", 0.1), calibration=stored(tmp_path, compare__judge=fair))

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from pipeline.audit import crossed
 from pipeline.errors import PlanError
-from pipeline.pair import Generation, Pair
-from pipeline.records import Candidate, Judgment, Message, Rationale, Status, Verification
+from pipeline.pair import Generation, Pair, Rater
+from pipeline.records import Candidate, Judgment, Message, Prompt, Rationale, Status, Verification
+from pipeline.stage import Context, Example
+from stages.judges.audit import Audit
 from stages.judges.health import judge_health, pair_health, probe_health
 from stages.judges.measures import measures
 from tests.conftest import Site
@@ -169,3 +171,17 @@ def test_the_command_leaves_a_page_and_fails_on_a_crossed_bound(site: Site) -> N
     assert code == 4
     assert "bound parse_rate>0.5" in err
     assert site.command("audit", run, "--fail-on", "nonsense")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "agreement"), [({}, 1.0), ({"context_id": "c"}, None), ({"rater": Rater("r")}, None)]
+)
+async def test_a_judge_is_not_held_to_what_one_person_or_another_prompt_prefers(
+    elsewhere: dict[str, Any], agreement: float | None
+) -> None:
+    answers, rows = [answer("a"), answer("b")], [said("one", "a", 0.9), said("one", "b", 0.2)]
+    label = pair("x", "y", label_source="human", **elsewhere)
+    ctx = Context("audit", "run", 7, "f", {})
+    asked: Example[Any] = Example(Prompt("p", "p", label.prompt_messages), answers, rows, pairs=[label])
+    assert await Audit().process(asked, ctx) == []
+    assert measures(Counter(ctx.counts)).judges["judge/one"].given_agreement == agreement

@@ -88,6 +88,7 @@ def label(said: Said, first: str, second: str, turned: bool = False) -> dict[str
         for c, v in zip((first, second), said[2], strict=True)
     ]
     found = prefer(candidates, rows, Rules(), 0.05)
+    found = found._replace(panel=found.panel._replace(calibrated=True))  # else there is no margin
     i, j = found.places[first], found.places[second]
     return found.columns(*((j, i) if turned else (i, j)), 0.05)
 

@@ -57,7 +57,7 @@ def test_a_judge_that_reasons_has_not_decided_by_its_first_letter() -> None:
     [
         ("Yes", 1), ("no.", 0), ("Yes, because it does", 1), ("No\n\nThe response does not.", 0), ("**No**", 0),
         ("reasons\nAnswer: Yes", 1), ("It does. So the answer is yes", 1), ('{"met": "No"}', 0), ("I know it.\nNo", 0),
-        ("[[Yes]]", 1), ("Well [RESULT] no", 0),
+        ("[[Yes]]", 1), ("Well [RESULT] no", 0), ("Yes, it names it, but not here. So the answer is no", 0),
     ],
 )  # fmt: skip
 def test_yes_and_no_are_read_where_a_line_begins_or_behind_the_word_answer(text: str, value: float) -> None:
@@ -84,6 +84,39 @@ def test_the_preference_is_the_share_of_the_first_with_half_of_the_ties() -> Non
 def test_label_probabilities_do_not_count_where_another_letter_follows_the_verdict() -> None:
     reading = read_preference(said("B\n\nResponse A is wrong in", {"A": 0.99, "B": 0.01}), SIDES, first=True, ties=True)
     assert (reading.value, reading.mass) == (0.0, None)
+
+
+REASONED = ScoreRule(0, 1, BETTER, 0.5, True)
+
+
+@pytest.mark.parametrize("verdict", ["It is a tie.", "[[C]]", "Verdict: tie"])
+def test_a_tie_in_words_is_no_letter_of_the_reasoning(verdict: str) -> None:
+    text = f"Response B is every bit as clear as Response A. {verdict}"
+    reading = read_preference(said(text, {"A": 0.98, "B": 0.01, "T": 0.01}), REASONED, first=True, ties=True)
+    assert (reading.status, reading.value, reading.mode, reading.mass) == ("ok", 0.5, 0.5, None)
+
+
+def test_a_tie_that_was_not_offered_is_out_of_range_whatever_the_letters_before_it_weigh() -> None:
+    rule = ScoreRule(0, 1, {"A": 1.0, "B": 0.0}, 0.5, True)
+    for labels in ({"A": 0.98, "B": 0.02}, {"A": 0.1, "B": 0.1}):
+        reading = read_preference(said("As clear as Response A.\nAnswer: T", labels), rule, first=True, ties=False)
+        assert (reading.status, reading.value) == ("out_of_range", None)
+
+
+@pytest.mark.parametrize(("verdict", "value"), [("no", 0.0), ("NO", 0.0), ("yes", 1.0)])
+def test_a_yes_or_no_that_is_not_spelled_as_the_label_is_no_label_of_the_reasoning(verdict: str, value: float) -> None:
+    text = f"Yes, it names the capital, but of another country.\nSo the answer is {verdict}"
+    reading = read_yes_no(said(text, {"Yes": 0.95, "No": 0.05}), ANSWERS)
+    assert (reading.status, reading.value, reading.mass) == ("ok", value, None)
+
+
+def test_a_verdict_that_is_spelled_as_a_label_has_the_probabilities_of_the_label() -> None:
+    text = "Yes, it names the capital, but of another country. So the answer is No."
+    reading = read_yes_no(said(text, {"Yes": 0.2, "No": 0.7}), ANSWERS)
+    assert reading.value == pytest.approx(0.2 / 0.9)
+    assert reading.reasoning == "Yes, it names the capital, but of another country. So the"
+    reading = read_preference(said("Close to a tie.\nAnswer: A", {"A": 0.7, "B": 0.2}), REASONED, first=True, ties=True)
+    assert reading.value == pytest.approx(0.7 / 0.9)
 
 
 def test_a_tie_that_was_not_offered_is_out_of_range_and_no_half() -> None:

@@ -78,6 +78,11 @@ def test_label_probabilities_of_another_number_are_not_used() -> None:
     assert (reading.value, reading.mass) == (4.0, None)
 
 
+def test_a_score_in_digits_of_another_script_is_no_label_of_the_reasoning() -> None:
+    reading = read_score(said("Step 5 is wrong.\nScore: ٢", {"5": math.log(0.9), "2": math.log(0.1)}), REASONED)
+    assert (reading.value, reading.mass) == (2.0, None)
+
+
 def test_little_mass_on_the_labels_is_low_mass_and_no_value() -> None:
     reading = read_score(said("4", {"4": math.log(0.3), "5": math.log(0.1)}), DIRECT)
     assert (reading.status, reading.value, reading.mode) == ("low_mass", None, None)

@@ -78,6 +78,21 @@ def test_what_is_missing_or_uncertain_is_neither_kept_nor_broken(judgments: list
     assert counts["no_pair:no_criteria" if not judgments else "no_pair:no_contrast"] == 1
 
 
+def test_the_answer_that_mended_a_failed_call_counts() -> None:
+    judgments = table({"a": [1.0, 1.0], "b": [1.0, 0.0]})
+    failed = [answer(who, "Question 1?", None) for who in "ab"]
+    pairs, counts = run([*failed, *judgments])
+    assert arms(pairs) == {("a", "b")}
+    assert counts["undecided"] == 0
+    assert run([*judgments, *failed])[0] == pairs  # or a sample that failed for good
+    assert run([*failed, *table({"a": [1.0], "b": [1.0]})])[1]["undecided"] == 2
+
+
+def test_an_uncertain_answer_is_an_answer_that_disagrees_with_a_certain_one() -> None:
+    judgments = [*table({"a": [1.0], "b": [0.0]}), answer("a", "Question 0?", 0.6, sample_idx=1)]
+    assert run(judgments)[1]["undecided"] == 1
+
+
 def test_a_criterion_of_negative_weight_is_kept_where_the_answer_is_no() -> None:
     judgments = [answer("a", "Insults.", 0.0, weight=-2.0), answer("b", "Insults.", 1.0, weight=-2.0)]
     assert arms(run(judgments)[0]) == {("a", "b")}

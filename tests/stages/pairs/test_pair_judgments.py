@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pipeline.pair import Generation, Pair
+from pipeline.pair import Generation, Pair, Rater
 from pipeline.records import Judgment, LabelProb, Message, Prompt, Status
 from pipeline.stage import Context, Example
 from stages.exports.arms import conditional_arms
@@ -200,12 +200,15 @@ async def test_of_two_responses_any_wrong_preference_is_rejected() -> None:
     assert (undecided, counts) == ([], {"no_pair:no_gold": 1})
     source = Pair(
         prompt_id="p", pair_id="1", unordered_id="1", base_prompt_id="p", kind="given", level="response",
-        prompt_messages=ASKED, chosen_messages=ASKED[:1], rejected_messages=ASKED[1:], label_source="given",
+        prompt_messages=(Message("user", "?"),), chosen_messages=ASKED[:1], rejected_messages=ASKED[1:], label_source="given",
         chosen_gen=Generation("b"), rejected_gen=Generation("a"),
     )  # fmt: skip
     pairs, _ = await run(*votes, pairs=[source], gold="pairs")
     assert {p.chosen_messages[0].content[:9] for p in pairs} == {"Thought 1"}
     assert (await run(*votes, pairs=[replace(source, label_source="judge")], gold="pairs"))[1] == {"no_pair:no_gold": 1}
+    for elsewhere in ({"prompt_messages": ASKED}, {"context_id": "c"}, {"rater": Rater("r7"), "label_source": "human"}):
+        pair = replace(source, **elsewhere)  # what one person or another prompt prefers is no gold for this prompt
+        assert (await run(*votes, pairs=[pair], gold="pairs"))[1] == {"no_pair:no_gold": 1}
     assert PairJudgments(gold="pairs").needs() == (Judgment, Pair)
     assert PairJudgments().needs() == (Judgment,)
 
