@@ -61,7 +61,7 @@ def test_the_claim_of_a_killed_driver_is_waited_out(store: Store, monkeypatch: p
         if len(looks) == 3:
             monkeypatch.setattr(locks, "STALE_S", STALE_S - 10)
 
-    monkeypatch.setattr(locks.time, "sleep", later)
+    monkeypatch.setattr("pipeline.lock.time.sleep", later)
     with lock(store):
         assert is_locked(store)
     assert looks == [locks.LOOK_S] * 3
