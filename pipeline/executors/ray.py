@@ -81,7 +81,8 @@ class RayExecutor:
 
     async def open(self, engines: Iterable[str]) -> None:
         """See Executor."""
-        wanted = list(engines)
+        if not (wanted := list(engines)):
+            return
         check_room({alias: self.plan.engines[alias].resources for alias in (*self._seats, *wanted)})
         for alias in wanted:
             resources = self.plan.engines[alias].resources
@@ -97,9 +98,25 @@ class RayExecutor:
             self._seats[alias] = [_Seat(actor.remote(self._replica_setup, alias)) for _ in range(resources.replicas)]
             self._handles[alias] = ray.put([seat.actor for seat in self._seats[alias]])
         try:
-            await asyncio.gather(*(_opened(seat) for alias in wanted for seat in self._seats[alias]))
+            await asyncio.gather(*(self._opened(self._seats[alias]) for alias in wanted))
         except RayError as error:
             raise _cause(error, f"an engine of {', '.join(wanted)} did not start") from None
+
+    async def _opened(self, seats: Sequence[_Seat]) -> None:
+        """Opens the replicas of an engine. Those whose process or node was lost meanwhile come later, if one is there."""
+        until = time.monotonic() + REOPEN_FOR_S
+        while True:
+            told = await asyncio.gather(*(seat.actor.open.remote() for seat in seats), return_exceptions=True)
+            lost = [seat for seat, why in zip(seats, told, strict=True) if isinstance(why, ActorUnavailableError)]
+            if other := next((w for w in told if w is not None and not isinstance(w, ActorUnavailableError)), None):
+                raise other
+            if len(lost) < len(seats):
+                for seat in lost:
+                    self._revive(seat)
+                return
+            if time.monotonic() > until and told[0] is not None:
+                raise told[0]
+            await asyncio.sleep(REOPEN_S)
 
     def slots(self, lane: str | None) -> int:
         """Slots of the replicas that live; tasks: one per CPU."""
@@ -197,20 +214,6 @@ class RayExecutor:
     def tell(self, samples: Sequence[Sample]) -> None:
         """See Executor."""
         self._metrics.send(samples)
-
-
-async def _opened(seat: _Seat) -> None:
-    """Opens a replica, again where its process was killed meanwhile and Ray starts another. Raises RayError."""
-    until = time.monotonic() + REOPEN_FOR_S
-    while True:
-        try:
-            await seat.actor.open.remote()
-        except ActorUnavailableError:
-            if time.monotonic() > until:
-                raise
-            await asyncio.sleep(REOPEN_S)
-        else:
-            return
 
 
 def run_task(setup: list[Any], root: str, job: str, shard: int) -> Outcome:

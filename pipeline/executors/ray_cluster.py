@@ -54,22 +54,24 @@ def _check_reachable(address: str) -> None:
 
 
 def check_room(wanted: Mapping[str, Resources]) -> None:
-    """Raises PlanError when engines that must live at the same time ask for more than the cluster has."""
-    total = cluster()
+    """Raises PlanError when engines that must live at the same time ask for more than the cluster has; EngineError where
+    it has lost nodes, which may come back."""
+    total, nodes = cluster(), ray.nodes()
+    living = [node["Resources"] for node in nodes if node["Alive"]]
+    failure = PlanError if len(living) == len(nodes) else EngineError
     for what, unit in (("gpus", "GPU"), ("cpus", "CPU")):
         asked = {alias: getattr(r, what) * r.replicas for alias, r in wanted.items()}
         if sum(asked.values()) > total.get(unit, 0):
             each = ", ".join(f"{alias} {n:g}" for alias, n in asked.items() if n)
-            raise PlanError(
+            raise failure(
                 f"engines ask for {sum(asked.values()):g} {unit}s ({each}), the cluster has {total.get(unit, 0):g}; "
                 "change resources, set schedule: staged, or join a larger cluster with --address"
             )
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for alias, r in wanted.items():
-        if (places := sum(_replicas(r, node) for node in nodes)) < r.replicas:
-            raise PlanError(
+        if (places := sum(_replicas(r, node) for node in living)) < r.replicas:
+            raise failure(
                 f"engine {alias} asks for {r.replicas} replicas of {r.gpus:g} GPUs and {r.cpus:g} CPUs, each on one node; "
-                f"the cluster's {len(nodes)} nodes have room for {places}; change its resources"
+                f"the cluster's {len(living)} nodes have room for {places}; change its resources"
             )
 
 

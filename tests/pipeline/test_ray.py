@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks import killing
 from pipeline.engine import Resources
-from pipeline.errors import PlanError
+from pipeline.errors import EngineError, PlanError
 from tests.conftest import engines
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ def test_engines_that_would_wait_for_ever_are_a_plan_error(
     from pipeline.executors.ray_cluster import check_room
 
     node = {"Alive": True, "Resources": {"GPU": 8.0, "CPU": 32.0}}
-    gone = {"Alive": False, "Resources": {}}
-    monkeypatch.setattr(ray, "nodes", lambda: [node, gone, node])
+    monkeypatch.setattr(ray, "nodes", lambda: [node, node])
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"GPU": 16.0, "CPU": 64.0})
     wanted = {alias: Resources(**fields) for alias, fields in asked.items()}
     if told is None:
@@ -105,3 +105,42 @@ def test_engines_that_would_wait_for_ever_are_a_plan_error(
         return
     with pytest.raises(PlanError, match=told):
         check_room(wanted)
+    monkeypatch.setattr(ray, "nodes", lambda: [node, {"Alive": False, "Resources": {}}, node])
+    with pytest.raises(EngineError, match=told):  # what was lost may come back: no reason never to try again
+        check_room(wanted)
+
+
+class Lost:
+    """An actor whose node is lost at its first calls."""
+
+    def __init__(self, times: int, failure: Exception) -> None:
+        self.times, self.failure, self.open = times, failure, self
+
+    def remote(self) -> Any:
+        self.times -= 1
+        return self._answer(self.times < 0)
+
+    async def _answer(self, up: bool) -> None:
+        if not up:
+            raise self.failure
+
+
+@pytest.mark.parametrize(("times", "alive"), [((0, 2), (True, False)), ((2, 1), (False, True)), ((0, 0), (True, True))])
+async def test_a_replica_that_is_lost_while_engines_start_comes_later(
+    monkeypatch: pytest.MonkeyPatch, times: tuple[int, ...], alive: tuple[bool, ...]
+) -> None:
+    pytest.importorskip("ray")
+    from ray.exceptions import ActorUnavailableError
+
+    from pipeline.executors import ray as executors
+
+    monkeypatch.setattr(executors, "REOPEN_S", 0.0)
+    executor = object.__new__(executors.RayExecutor)
+    executor._watchers = set()
+    seats = [executors._Seat(Lost(n, ActorUnavailableError("its node is gone", None))) for n in times]
+    await executor._opened(seats)
+    assert tuple(seat.alive for seat in seats) == alive
+    await asyncio.gather(*executor._watchers)
+    assert all(seat.alive for seat in seats)
+    with pytest.raises(KeyError):
+        await executor._opened([executors._Seat(Lost(0, KeyError())), executors._Seat(Lost(1, KeyError("wrong")))])
