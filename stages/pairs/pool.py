@@ -115,14 +115,14 @@ def absolute_scores(chosen: Entry, rejected: Entry, rules: Rules) -> tuple[float
 
 
 def rated(chosen: CandidateScore | None, rejected: CandidateScore | None) -> tuple[float, float] | None:
-    """The scores that two answers have by themselves, as in a pool: what checks found of both, and ratings; None where
-    either has none of what the other has."""
-    if chosen is None or rejected is None or (chosen.outcome is None) != (rejected.outcome is None):
+    """The scores that two answers have by themselves, as in a pool: ratings, and what checks found of either; None where
+    one is not rated and no check tells both. A check that can only refute (recomputing) says nothing of the other."""
+    if chosen is None or rejected is None:
         return None
     values = [score.value if score.absolute else None for score in (chosen, rejected)]
     if None in values:
         values = [None, None]
-        if chosen.outcome is None:
+        if chosen.outcome is None or rejected.outcome is None:
             return None
     found = [_with_outcome(v, s.outcome, "first") for v, s in zip(values, (chosen, rejected), strict=True)]
     return found[0], found[1]

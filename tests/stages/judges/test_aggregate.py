@@ -186,6 +186,8 @@ def test_scores_are_what_ratings_and_checks_say_of_each_answer_by_itself() -> No
     assert scored([*preferred, *preferred, rated("c0", 3.0), rated("c1", 3.0)]) == (None, None, None)
     assert scored([verified("c0", True), verified("c1", False)]) == (1.0, 0.0, 1.0)
     assert scored([*preferred, verified("c0", True)]) == (None, None, None)
+    refuted = verified("c1", False)  # by a check that can do no more, so that it says nothing of the other
+    assert scored([*preferred, *ratings, refuted]) == pytest.approx((0.75, 0.45 * 0.5, 0.525))
     rewards = [row("rm", (c,), v, job="score_reward") for c, v in (("c0", 3.0), ("c1", -3.0))]
     rewards = [replace(reward, scale_min=-math.inf, scale_max=math.inf) for reward in rewards]
     assert scored([*preferred, *rewards]) == (None, None, None)
