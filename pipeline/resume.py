@@ -25,11 +25,16 @@ def prepare(plan: Plan, store: Store, rebuild: str | None) -> None:
             _check_recipe(store, name, job)
     for name in reversed(redone):  # a kill half-way leaves what fits together
         _forget(store, name)
-    if store.is_local:  # an object is whole or not there
-        store.sweep([*_folders(store, plan.jobs), ""])
+    sweep(plan, store)
     for name, job in plan.jobs.items():
         if store.read_text(name, "job.json") is None:
             store.write_text(recipe_json(job), name, "job.json")
+
+
+def sweep(plan: Plan, store: Store) -> None:
+    """Deletes what killed writers left, while nobody writes."""
+    if store.is_local:  # an object is whole or not there
+        store.sweep([*_folders(store, plan.jobs), ""])
 
 
 def _unmade(store: Store, name: str, job: Job) -> bool:

@@ -26,7 +26,7 @@ from pipeline.lock import lock
 from pipeline.plan import Job, Plan, make_plan
 from pipeline.progress import Progress
 from pipeline.records import Reject
-from pipeline.resume import load_index, prepare
+from pipeline.resume import load_index, prepare, sweep
 from pipeline.schedule import Schedule, Unit, phases
 from pipeline.stage import SourceIndex
 from pipeline.store import Store
@@ -208,6 +208,7 @@ class Driver:
             )
 
     def _finish_jobs(self) -> None:
+        sweep(self.plan, self.store)  # of workers that were killed while others went on
         for job in self.plan.jobs.values():
             finish_job(self.plan, self.store, job, self.totals, range(len(self.index.slices)))
 

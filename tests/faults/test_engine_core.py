@@ -37,10 +37,14 @@ def test_an_engine_that_is_killed_and_a_job_that_is_stopped_lose_and_double_noth
     runs.in_peace()
     candidates = runs.run / "generate"
     process = runs.start()
-    for role, number in (("engine core", signal.SIGKILL), (None, signal.SIGTERM)):
-        before = len(list(candidates.glob("*.parquet")))
-        assert killing.wait_for(functools.partial(more_than, before, candidates), process, 600)
-        killing.send(number, runs.processes.doing(role) if role else runs.processes.living())
+    assert killing.wait_for(functools.partial(more_than, 0, candidates), process, 600)
+    core = runs.processes.doing("engine core")
+    killing.send(signal.SIGKILL, core)
+    assert killing.wait_for(lambda: set(runs.processes.doing("engine core")) - set(core), process, 600)  # another one
+    assert killing.wait_for(
+        functools.partial(more_than, len(list(candidates.glob("*.parquet"))), candidates), process, 600
+    )
+    killing.send(signal.SIGTERM, runs.processes.living())
     _, err = process.communicate(timeout=120)
     assert "retrying job generate" in err
     assert process.returncode == 5, err

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -383,3 +384,16 @@ def test_where_nothing_can_be_appended_the_log_is_left_in_parts_and_read_as_one(
     assert [event["event"] for event in (events[0], events[-1])] == ["start", "end"]
     assert sum(event["event"] == "shard" for event in events) == 24
     assert report.gather(store.root)["jobs"].keys() == whole["jobs"].keys()
+
+
+def test_what_a_killed_worker_left_half_written_is_gone_at_the_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Store.write
+
+    def beside_a_dead_one(store: Store, job: str, shard: int, *rest: Any) -> None:
+        write(store, job, shard, *rest)
+        Path(store.path(job, f"{shard:05d}.parquet.tmp-1-dead")).touch()
+
+    monkeypatch.setattr(Store, "write", beside_a_dead_one)
+    site.run(site.config())
+    assert site.leftovers() == []
+    assert len(site.files()) == 4 * 6
