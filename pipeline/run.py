@@ -85,6 +85,7 @@ class Driver:
                 self.progress.engines(stats)
         finally:
             await executor.stop()
+        sweep(self.plan, self.store)  # after workers that were killed while others went on
         self._finish_jobs()
 
     async def _open(self, executor: Executor, engines: Sequence[str]) -> None:
@@ -208,7 +209,6 @@ class Driver:
             )
 
     def _finish_jobs(self) -> None:
-        sweep(self.plan, self.store)  # of workers that were killed while others went on
         for job in self.plan.jobs.values():
             finish_job(self.plan, self.store, job, self.totals, range(len(self.index.slices)))
 

@@ -44,8 +44,9 @@ class ReplicaOnRay(Replica):
         """Runs a shard; `peers`: engine alias -> a reference to its actors' handles, in a list."""
         news = {alias: reference for alias, (reference,) in peers.items() if self._known.get(alias) != reference}
         handles = {alias: await reference for alias, reference in news.items()}
-        self._known |= news
-        return await self.run(job, shard, handles)
+        first = {alias: found for alias, found in handles.items() if self._known.get(alias) != news[alias]}
+        self._known |= news  # another shard may have come first while this one waited
+        return await self.run(job, shard, first)
 
 
 @dataclass
@@ -106,16 +107,13 @@ class RayExecutor:
         """Opens the replicas of an engine. Those whose process or node was lost meanwhile come later, if one is there."""
         until = time.monotonic() + REOPEN_FOR_S
         while True:
-            told = await asyncio.gather(*(seat.actor.open.remote() for seat in seats), return_exceptions=True)
-            lost = [seat for seat, why in zip(seats, told, strict=True) if isinstance(why, ActorUnavailableError)]
-            if other := next((w for w in told if w is not None and not isinstance(w, ActorUnavailableError)), None):
-                raise other
-            if len(lost) < len(seats):
-                for seat in lost:
+            up = await asyncio.gather(*map(_opened, seats))
+            if any(up):
+                for seat in (seat for seat, is_up in zip(seats, up, strict=True) if not is_up):
                     self._revive(seat)
                 return
-            if time.monotonic() > until and told[0] is not None:
-                raise told[0]
+            if time.monotonic() > until:
+                raise EngineDied(f"no replica of an engine was up within {REOPEN_FOR_S:g} s: their processes die")
             await asyncio.sleep(REOPEN_S)
 
     def slots(self, lane: str | None) -> int:
@@ -214,6 +212,15 @@ class RayExecutor:
     def tell(self, samples: Sequence[Sample]) -> None:
         """See Executor."""
         self._metrics.send(samples)
+
+
+async def _opened(seat: _Seat) -> bool:
+    """Opens a replica; False where its process or node was lost meanwhile. Raises what the engine raised."""
+    try:
+        await seat.actor.open.remote()
+    except ActorUnavailableError:
+        return False
+    return True
 
 
 def run_task(setup: list[Any], root: str, job: str, shard: int) -> Outcome:
